@@ -1,0 +1,37 @@
+# Everything runs from .venv, which `make setup` fills from third_party/requirements.lock.
+# MESH=path and OUT=dir steer the demo; PYTHON=path chooses the Python (3.11 or newer) that makes .venv.
+PYTHON ?= python3
+OUT ?= out/demo
+BIN := .venv/bin
+export MESH OUT PYTHON
+
+.PHONY: help setup demo test slow lint format lock
+
+help:
+	@echo "make setup | demo [MESH=path] [OUT=dir] | test | slow | lint | format | lock"
+
+setup:
+	@sh third_party/setup.sh
+
+demo: setup
+	@$(BIN)/python -m experiments.demo $${MESH:+"--mesh=$$MESH"} "--output=$$OUT"
+
+test: setup
+	$(BIN)/python -m pytest -q
+
+slow: setup
+	$(BIN)/python -m pytest -q -m slow
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# For maintainers, after a change of setup.cfg or requirements.in; needs uv (`pip install uv`).
+lock:
+	PATH="$(CURDIR)/$(BIN):$$PATH" uv pip compile --no-config --quiet --upgrade --universal --generate-hashes \
+	  --python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+	  --extra mesh --extra dev setup.cfg third_party/requirements.in -o third_party/requirements.lock

@@ -1,0 +1,73 @@
+"""What every launcher shares: one-line errors, exit codes, and an output folder that nothing is lost in."""
+
+import pathlib
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+
+from absl import app, flags
+
+from rendernet_jax.errors import InputError
+
+
+def run(main: Callable[[], None]) -> None:
+    """Parse the flags and call ``main()``, through ``absl.app.run``.
+
+    Exit codes: 0; 1 after bad input or a failed file operation, told in one line ``error: ...`` on stderr without a
+    traceback; 130 after Ctrl-C. Any other exception is a bug and keeps its traceback.
+    """
+
+    def guarded(arguments):
+        if len(arguments) > 1:
+            _fail(f"arguments: expected only flags of the form --name=value, got {arguments[1]!r}")
+        try:
+            main()
+        except InputError as error:
+            _fail(str(error))
+        except OSError as error:
+            _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            sys.exit(130)
+
+    app.run(guarded, flags_parser=_parse)
+
+
+def prepare_output(path: str, overwrite: bool) -> pathlib.Path:
+    """Create the output folder, parents included, and make sure that files can be written there.
+
+    Raises:
+        InputError: no path, not a folder, not writable, or it holds something and ``overwrite`` is off.
+    """
+    if not path:
+        raise InputError("output: expected a folder, got nothing; add --output=DIR")
+    folder = pathlib.Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"output: cannot write to {folder} ({error.strerror}); choose another folder") from error
+    if not overwrite and any(folder.iterdir()):
+        raise InputError(f"output: {folder} is not empty; choose another folder, or add --overwrite")
+    return folder
+
+
+def refuse_existing(files: Iterable[pathlib.Path], overwrite: bool) -> None:
+    """Raise InputError if one of the files is there already and ``overwrite`` is off."""
+    present = [str(file) for file in files if file.exists()]
+    if present and not overwrite:
+        more = f" and {len(present) - 1} more" if len(present) > 1 else ""
+        raise InputError(f"output: {present[0]}{more} exists; choose another place, or add --overwrite")
+
+
+def _parse(arguments: list[str]) -> list[str]:
+    try:
+        return flags.FLAGS(arguments)
+    except flags.Error as error:
+        _fail(f"{error}; --help lists the flags")
+
+
+def _fail(message: str) -> None:
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    sys.exit(1)

@@ -1,0 +1,90 @@
+"""What a camera grid shows without any network: opacity, depth, normals and the cells around the surface.
+
+These pictures give the projection unit analytic company. All are differentiable in the grid.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+SLAB = (-4, 10)  # cells kept around the expected depth: four before it, nine behind
+CHANNELS = 10 + SLAB[1] - SLAB[0]
+_FAR = -1.0  # q_z where a column is empty
+
+
+def composite_weights(occupancy: jax.Array) -> jax.Array:
+    """Front-to-back compositing weights (Max 1995, section 2) of occupancy ``[..., D]`` read as opacity per cell."""
+    depth = occupancy.shape[-1]
+    opacity = jnp.clip(occupancy, 0.0, 0.999)
+    before = jnp.asarray(np.triu(np.ones((depth, depth), np.float32), 1))
+    transmittance = jnp.exp(jnp.log1p(-opacity) @ before)
+    return opacity * transmittance
+
+
+def analytic_features(grid: jax.Array, columns: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Pictures of a camera grid.
+
+    Args:
+        grid: occupancy ``[B, H, W, D]`` in [0, 1].
+        columns: ``[B]``, how many columns of this width cross the whole frame; relates column width to cell depth.
+
+    Returns:
+        features ``[B, H, W, CHANNELS]``, expected q_z ``[B, H, W, 1]``, unit (or zero) normals ``[B, H, W, 3]``.
+    """
+    depth = grid.shape[-1]
+    weights = composite_weights(grid)
+    centres = 1.0 - (jnp.arange(depth, dtype=jnp.float32) + 0.5) * (2.0 / depth)
+    moments = weights @ jnp.stack([jnp.ones_like(centres), centres, centres**2], axis=-1)
+    opacity, first, second = jnp.split(moments, 3, axis=-1)
+    z = (first + 1e-3 * _FAR) / (opacity + 1e-3)
+    variance = jnp.maximum((second + 1e-3 * _FAR**2) / (opacity + 1e-3) - z**2, 0.0)
+
+    ratio = (columns / depth)[:, None, None, None]
+    normal = -_weighted_gradient(grid, weights) * jnp.concatenate([ratio, ratio, jnp.ones_like(ratio)], axis=-1)
+    normal = normal / jnp.sqrt(jnp.sum(normal**2, axis=-1, keepdims=True) + 1e-4)
+
+    features = [
+        opacity,
+        4.0 * z,
+        jnp.sqrt(variance + 1e-4),
+        normal,
+        jnp.sum(grid, axis=-1, keepdims=True) / 16.0,
+        jnp.max(grid, axis=-1, keepdims=True),
+        jnp.broadcast_to(ratio - 1.0, opacity.shape),
+        _edge(opacity, z),
+        _slab(grid, z[..., 0]),
+    ]
+    return jnp.concatenate(features, axis=-1), z, normal
+
+
+def _weighted_gradient(grid: jax.Array, weights: jax.Array) -> jax.Array:
+    """Central differences (right, up, toward the viewer) of the grid, averaged along depth by the weights."""
+    depth = grid.shape[-1]
+    # Sums along depth are matrix products with ones: XLA's CPU backend runs the fused reduction 20 times slower.
+    ones = jnp.ones((depth, 1))
+    right = jnp.pad((weights[:, :, :-1] * grid[:, :, 1:]) @ ones, ((0, 0), (0, 0), (0, 1), (0, 0)))
+    left = jnp.pad((weights[:, :, 1:] * grid[:, :, :-1]) @ ones, ((0, 0), (0, 0), (1, 0), (0, 0)))
+    below = jnp.pad((weights[:, :-1] * grid[:, 1:]) @ ones, ((0, 0), (0, 1), (0, 0), (0, 0)))
+    above = jnp.pad((weights[:, 1:] * grid[:, :-1]) @ ones, ((0, 0), (1, 0), (0, 0), (0, 0)))
+    nearer_minus_farther = jnp.asarray(np.eye(depth, k=1) - np.eye(depth, k=-1), jnp.float32)
+    return jnp.concatenate([right - left, above - below, (weights * (grid @ nearer_minus_farther)) @ ones], axis=-1)
+
+
+def _edge(opacity: jax.Array, z: jax.Array) -> jax.Array:
+    """How far a column stands before the farthest of its four neighbours, squashed to [0, 1)."""
+    padded = jnp.pad(z, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    farthest = jnp.minimum(
+        jnp.minimum(padded[:, 2:, 1:-1], padded[:, :-2, 1:-1]), jnp.minimum(padded[:, 1:-1, 2:], padded[:, 1:-1, :-2])
+    )
+    return opacity * jnp.tanh(8.0 * (z - farthest))
+
+
+def _slab(grid: jax.Array, z: jax.Array) -> jax.Array:
+    """Occupancy at fractional cells ``SLAB`` around the expected depth ``z`` ``[B, H, W]``, linearly interpolated."""
+    depth = grid.shape[-1]
+    position = (1.0 - z) * (depth / 2.0) - 0.5
+    cell = jnp.floor(position)
+    index = cell.astype(jnp.int32)[..., None] + jnp.arange(SLAB[0], SLAB[1] + 1)
+    values = jnp.take_along_axis(grid, index, axis=-1, mode="fill", fill_value=0.0)
+    fraction = (position - cell)[..., None]
+    return values[..., :-1] * (1.0 - fraction) + values[..., 1:] * fraction

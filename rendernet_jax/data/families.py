@@ -1,0 +1,68 @@
+"""Procedural shapes: solids of many kinds, each made from its family's name and a seed alone.
+
+They are the only training data of the weights that ship. Furniture is assembled from boards, bars, bent tubes, shells
+and slats, some far thinner than a voxel; the rest are turned vessels, machine parts, vehicles, compositions of
+primitives, and creatures from smooth unions. Open3D is needed by the families that use iso-surfaces or booleans.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+try:
+    from rendernet_jax.data.meshes import Mesh, normalise
+except ImportError:  # TEMPORARY until meshes.py lands
+    from rendernet_jax.data._mesh_stub import Mesh, normalise
+from rendernet_jax.data.procedural import chairs, creatures, csg, hardware, lamps_vases, storage
+from rendernet_jax.data.procedural.parts import join
+from rendernet_jax.errors import InputError
+
+_MAKERS = {
+    "chair": chairs.chair,
+    "stool": chairs.stool,
+    "bench": chairs.bench,
+    "sofa": chairs.sofa,
+    "table": storage.table,
+    "shelf": storage.shelf,
+    "cabinet": storage.cabinet,
+    "lamp": lamps_vases.lamp,
+    "vase": lamps_vases.vase,
+    "csg": csg.csg,
+    "hardware": hardware.hardware,
+    "vehicle": hardware.vehicle,
+    "animal": creatures.animal,
+    "figure": creatures.figure,
+    "head": creatures.head,
+    "shoe": creatures.shoe,
+    "organic": creatures.blob,
+    "soup": csg.soup,
+}
+
+FAMILIES: tuple[str, ...] = tuple(_MAKERS)
+
+
+def make_shape(family: str, seed: int) -> Mesh:
+    """The shape of a family and seed: y up, facing +z, bounding box centred, longest side 1.
+
+    Equal arguments give equal arrays. The shape is a bag of triangles, most of which bound closed, possibly
+    overlapping parts; a few shapes hold open sheets.
+
+    Raises:
+        InputError: the family is unknown or the seed negative.
+    """
+    if family not in _MAKERS:
+        raise InputError(f"family: expected one of {', '.join(FAMILIES)}, got {family!r}; correct the name")
+    if seed < 0:
+        raise InputError(f"seed: expected a non-negative integer, got {seed}; choose another")
+    rng = np.random.default_rng([zlib.crc32(family.encode()), seed])
+    vertices, faces = join(_MAKERS[family](rng))
+    return normalise(Mesh(vertices.astype(np.float32), _proper(vertices, faces).astype(np.int32), None))
+
+
+def _proper(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """The faces that have an area (poles and pointed ends leave some without)."""
+    a, b, c = (vertices[faces[:, i]] for i in range(3))
+    extent = np.ptp(vertices, axis=0).max()
+    return faces[np.linalg.norm(np.cross(b - a, c - a), axis=1) > 1e-10 * extent**2]

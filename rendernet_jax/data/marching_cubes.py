@@ -1,0 +1,44 @@
+"""The baseline every network is compared with: the iso-surface of the grid that the network got, ray traced."""
+
+import numpy as np
+
+from rendernet_jax.data.meshes import Mesh
+from rendernet_jax.errors import InputError
+
+BLUR = 0.6  # standard deviation in voxels
+LEVEL = 0.6
+_MARGIN = 4  # voxels of empty space, wider than the blur reaches, so that the surface closes
+
+
+def marching_cubes(grid) -> Mesh:
+    """Iso-surface of an occupancy grid: Gaussian blur of 0.6 voxel, level 0.6, closed at the grid's border.
+
+    Args:
+        grid: ``[X, Y, Z, 1]``, occupancy in [0, 1]; voxel (i, j, k) is centred at ((i+.5)/X-.5, (j+.5)/Y-.5, ...).
+
+    Returns:
+        The mesh in the grid's object space, not re-centred. Trace it with :mod:`rendernet_jax.data.references`.
+
+    Raises:
+        InputError: wrong shape, a value that is not finite, or nothing in the grid reaches the level.
+    """
+    import open3d as o3d
+    from scipy.ndimage import gaussian_filter
+
+    grid = np.asarray(grid, np.float32)
+    if grid.ndim != 4 or grid.shape[-1] != 1:
+        raise InputError(f"grid: expected [X, Y, Z, 1], got {grid.shape}; pass one grid with one occupancy channel")
+    if not np.isfinite(grid).all():
+        raise InputError("grid: expected finite occupancy, got nan or inf; check the voxel file")
+    field = gaussian_filter(np.pad(grid[..., 0], _MARGIN), BLUR, mode="constant")
+    if field.max() <= LEVEL:
+        raise InputError(
+            f"grid: expected a blurred occupancy above {LEVEL}, got at most {field.max():.3g}; no surface to extract"
+        )
+    # Open3D's volume is indexed [z, y, x], with voxel centres at whole numbers.
+    volume = o3d.core.Tensor(np.ascontiguousarray(field.transpose(2, 1, 0)))
+    surface = o3d.t.geometry.TriangleMesh.create_isosurfaces(volume, [LEVEL])
+    vertices = (surface.vertex.positions.numpy() - _MARGIN + 0.5) / grid.shape[:3] - 0.5
+    return Mesh(
+        vertices=vertices.astype(np.float32), faces=surface.triangle.indices.numpy().astype(np.int32), colors=None
+    )

@@ -1,0 +1,301 @@
+"""Primitives and what they compose: blocks, polyhedra, hardware, letters, carved solids, triangle soups."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .draws import chance, pick, sides_of, thin
+from .parts import (
+    Part,
+    beam,
+    box,
+    cuboid,
+    extrude,
+    join,
+    loft,
+    outward,
+    place,
+    rectangle,
+    regular,
+    revolve,
+    rod,
+    shell,
+    sheet,
+    spline,
+    superellipse,
+    superellipsoid,
+    sweep,
+    tube,
+    turn,
+)
+
+
+def spin(rng) -> np.ndarray:
+    """A random rotation matrix."""
+    q, r = np.linalg.qr(rng.normal(size=(3, 3)))
+    q = q * np.sign(np.diag(r))
+    return q if np.linalg.det(q) > 0 else -q
+
+
+def primitive(rng) -> Part:
+    """A box, cylinder, cone, ellipsoid, torus, polyhedron or rounded block of about unit size."""
+    a, b, c = rng.uniform(0.25, 1.0, 3)
+    kind = int(rng.integers(8))
+    if kind == 0:
+        return cuboid((0, 0, 0), (a, b, c), pick(rng, 0.0, rng.uniform(0.01, 0.1)), int(pick(rng, 1, 4)))
+    if kind == 1:
+        return revolve([(a / 2, -b / 2), (a / 2, b / 2)], 2 * sides_of(rng), c)
+    if kind == 2:
+        return revolve([(a / 2, -b / 2), (a / 2 * rng.uniform(0, 0.6), b / 2)], 2 * sides_of(rng))
+    if kind == 3:
+        return superellipsoid((0, 0, 0), np.array([a, b, c]) / 2, 1, 1, 2 * sides_of(rng), sides_of(rng) + 4)
+    if kind == 4:
+        return torus(0.5, 0.5 * rng.uniform(0.1, 0.6), 3 * sides_of(rng), sides_of(rng))
+    if kind == 5:
+        return polyhedron(rng)
+    if kind == 6:
+        return superellipsoid((0, 0, 0), np.array([a, b, c]) / 2, rng.uniform(0.1, 2), rng.uniform(0.1, 2), 40, 24)
+    return prism(rng, a, b)
+
+
+def prism(rng, size, height) -> Part:
+    """A prism or pyramid on a regular or starred base."""
+    n = int(rng.integers(3, 9))
+    base = regular(n, size / 2)
+    if chance(rng, 0.3):
+        base = np.stack([base, regular(n, size / 2 * rng.uniform(0.4, 0.7), np.pi / n)], 1).reshape(-1, 2)
+    top, twist = pick(rng, 1.0, 0.0, rng.uniform(0.2, 0.9)), pick(rng, (0.0, 3.0), rng.uniform(-1, 1))
+    rings = []
+    for s in np.linspace(0, 1, 2 if twist == 0 else 12):
+        flat = base * (1 + (top - 1) * s) @ turn("z", twist * s)[:2, :2]
+        rings.append(np.insert(flat, 1, (s - 0.5) * height, axis=1))
+    return loft(rings)
+
+
+def torus(radius, thick, sides=48, section=16, squash=1.0) -> Part:
+    """A torus about y."""
+    profile = regular(section, 1.0) * [thick / 2, thick / 2 * squash] + [radius, 0]
+    return revolve(np.concatenate([profile, profile[:1]]), sides)
+
+
+def polyhedron(rng) -> Part:
+    """The convex hull of random points."""
+    from scipy.spatial import ConvexHull
+
+    points = rng.normal(size=(int(rng.integers(5, 30)), 3))
+    points /= np.linalg.norm(points, axis=1, keepdims=True) ** pick(rng, 0.0, 1.0)
+    points = 0.5 * points * rng.uniform(0.4, 1.0, 3)
+    hull = ConvexHull(points)
+    inside = np.einsum("ij,ij->i", np.cross(*(points[hull.simplices[:, i]] - points[hull.simplices[:, 0]] for i in (1, 2))), hull.equations[:, :3])
+    faces = np.where((inside < 0)[:, None], hull.simplices[:, ::-1], hull.simplices)
+    return outward(points, faces)
+
+
+# --- families -------------------------------------------------------------------------------------------------------
+
+
+def csg(rng) -> list[Part]:
+    """One primitive, a composition, blocks, letters, holes carved by booleans, or an architectural model."""
+    make = pick(rng, (single, 0.8), (composition, 2.0), (blocks, 1.2), (glyph, 1.2), (carved, 2.0), (building, 1.0), (stairs, 0.6))
+    return make(rng)
+
+
+def single(rng) -> list[Part]:
+    """One primitive, in any orientation."""
+    return [place(primitive(rng), np.eye(3) if chance(rng, 0.4) else spin(rng))]
+
+
+def composition(rng) -> list[Part]:
+    """Two to six primitives that overlap, upright or in any orientation."""
+    upright = chance(rng, 0.5)
+    parts = []
+    for _ in range(int(rng.integers(2, 7))):
+        matrix = (np.eye(3) if upright else spin(rng)) * thin(rng, 0.25, 1.0)
+        parts.append(place(primitive(rng), matrix, rng.uniform(-0.4, 0.4, 3)))
+    return parts
+
+
+def blocks(rng) -> list[Part]:
+    """Stacked boxes and cylinders, each on the one below."""
+    y, parts, size = 0.0, [], 1.0
+    for _ in range(int(rng.integers(2, 7))):
+        w, h, d = size * rng.uniform(0.4, 1.0), thin(rng, 0.03, 0.6), size * rng.uniform(0.4, 1.0)
+        angle = pick(rng, 0.0, rng.uniform(-0.6, 0.6))
+        part = cuboid((0, h / 2, 0), (w, h, d), pick(rng, 0.0, 0.02), 2)
+        if chance(rng, 0.35):
+            part = revolve([(w / 2, 0), (w / 2 * rng.uniform(0.5, 1), h)], 2 * sides_of(rng))
+        parts.append(place(part, turn("y", angle), (rng.uniform(-0.15, 0.15), y, rng.uniform(-0.15, 0.15))))
+        y += h
+        size *= rng.uniform(0.7, 1.05)
+    return parts
+
+
+def glyph(rng) -> list[Part]:
+    """Extruded polygons: L, T, U, cross, arrow, star, spiral strokes, random cell figures."""
+    depth = thin(rng, 0.02, 0.6)
+    kind = pick(rng, "cells", "star", "stroke", "radial", "arc")
+    if kind == "cells":
+        filled = rng.random((int(rng.integers(2, 6)), int(rng.integers(2, 6)))) < 0.6
+        filled[0] = True
+        depths = depth * (1 + 0.5 * rng.random(filled.shape) * pick(rng, 0.0, 1.0))
+        cells = [box((i, j, 0), (i + 1, j + 1, 3 * depths[i, j])) for i, j in np.argwhere(filled)]
+        return cells
+    if kind == "star":
+        n = int(rng.integers(3, 12))
+        radii = np.tile([0.5, 0.5 * rng.uniform(0.3, 0.85)], n)
+        return [extrude(regular(2 * n, 1.0) * radii[:, None], -depth / 2, depth / 2)]
+    if kind == "radial":
+        a = np.arange(60) * (2 * np.pi / 60)
+        radii = 0.5 * (1 + sum(rng.normal() * 0.12 * np.sin(k * a + rng.uniform(0, 6)) for k in range(2, 7)))
+        return [extrude(regular(60, 1.0) * radii[:, None], -depth / 2, depth / 2)]
+    width = thin(rng, 0.03, 0.25)
+    if kind == "arc":
+        t = np.linspace(0, rng.uniform(2, 12), 60)
+        path = np.stack([np.cos(t), np.sin(t), 0 * t], -1) * (1 + rng.uniform(-0.06, 0.1) * t)[:, None]
+    else:
+        turns = np.cumsum(rng.integers(-1, 2, int(rng.integers(3, 8)))) * np.pi / 2
+        path = np.concatenate([[[0, 0, 0]], np.cumsum(np.stack([np.cos(turns), np.sin(turns), 0 * turns], -1), 0)])
+    return [sweep(path, rectangle(width * 2, depth * 2), up=(0, 0, 1))]
+
+
+def carved(rng) -> list[Part]:
+    """A primitive with holes and notches, by Open3D's booleans; left whole where they fail."""
+    import open3d as o3d
+
+    def solid(part):
+        vertices, faces = part
+        mesh = o3d.t.geometry.TriangleMesh(o3d.core.Tensor(vertices.astype(np.float32)), o3d.core.Tensor(faces.astype(np.int32)))
+        return mesh
+
+    base = cuboid((0, 0, 0), rng.uniform(0.4, 1.0, 3)) if chance(rng, 0.6) else revolve([(0.5, 0), (0.5, rng.uniform(0.2, 1))], 40)
+    base = place(base, move=-(base[0].max(0) + base[0].min(0)) / 2)
+    result = solid(base)
+    for _ in range(int(rng.integers(1, 4))):
+        if chance(rng, 0.6):
+            tool = revolve([(rng.uniform(0.06, 0.25), -1.1), (rng.uniform(0.06, 0.25), 1.1)], 2 * sides_of(rng))
+        else:
+            tool = cuboid((0, 0, 0), rng.uniform(0.15, 0.6, 3) + [0, 0.8, 0])
+        turned = turn(pick(rng, "x", "z", "y"), pick(rng, (np.pi / 2, 2.0), rng.uniform(0, np.pi)))
+        cut = result.boolean_difference(solid(place(tool, turned, rng.uniform(-0.3, 0.3, 3))))
+        result = result if cut.is_empty() or len(cut.triangle.indices) < 4 else cut
+    part = result.vertex.positions.numpy().astype(np.float64), result.triangle.indices.numpy().astype(np.int64)
+    return [place(part, np.eye(3) if chance(rng, 0.6) else spin(rng))]
+
+
+def building(rng) -> list[Part]:
+    """A house, tower, temple, bridge or arch out of boxes, columns and roofs."""
+    w, d, h = rng.uniform(0.4, 1.0), rng.uniform(0.4, 1.0), rng.uniform(0.3, 0.9)
+    parts = [box((-w / 2 - 0.06, -0.05, -d / 2 - 0.06), (w / 2 + 0.06, 0, d / 2 + 0.06))]
+    if chance(rng, 0.5):
+        r = thin(rng, 0.015, 0.06)
+        column = revolve([(r * 1.3, 0), (r * 1.3, 0.04), (r, 0.05), (r * 0.85, h - 0.05), (r * 1.3, h - 0.04), (r * 1.3, h)], 16)
+        for x in np.linspace(-w / 2, w / 2, int(rng.integers(2, 6))) * 0.9:
+            parts += [place(column, move=(x, 0, z)) for z in np.linspace(-d / 2, d / 2, int(rng.integers(2, 4))) * 0.9]
+        parts.append(box((-w / 2, h, -d / 2), (w / 2, h + 0.06, d / 2)))
+    else:
+        parts.append(box((-w / 2, 0, -d / 2), (w / 2, h, d / 2)))
+        for y in np.linspace(0.1, h, int(rng.integers(2, 5)))[:-1]:
+            for x in np.linspace(-w / 2, w / 2, int(rng.integers(3, 7)))[1:-1]:
+                parts.append(cuboid((x, y + 0.06, d / 2), (0.06, 0.1, 0.03)))
+    eave, top = rng.uniform(0.0, 0.08), rng.uniform(0.1, 0.5)
+    kind = pick(rng, "gable", "hip", "flat", "tower")
+    if kind == "gable":
+        parts.append(extrude([(-w / 2 - eave, h), (w / 2 + eave, h), (0, h + top)], -d / 2 - eave, d / 2 + eave))
+    elif kind == "hip":
+        parts.append(loft([np.insert(rectangle(w + 2 * eave, d + 2 * eave) * s, 1, y, axis=1) for s, y in ((1, h), (0.02, h + top))]))
+    elif kind == "tower":
+        parts.append(revolve([(w * 0.25, 0), (w * 0.25, h + top), (w * 0.32, h + top), (0, h + 2 * top)], 2 * sides_of(rng)))
+    return parts
+
+
+def stairs(rng) -> list[Part]:
+    """Steps, straight or spiral, with or without rails."""
+    count, w, rise, run = int(rng.integers(3, 12)), rng.uniform(0.5, 1.2), rng.uniform(0.12, 0.2), rng.uniform(0.2, 0.35)
+    t, parts = thin(rng, 0.015, 0.1), []
+    if chance(rng, 0.3):
+        parts = [rod((0, 0, 0), (0, count * rise, 0), 0.06, sides=16)]
+        step = extrude([(0, -0.05), (w, -0.18), (w, 0.18), (0, 0.05)], -t, 0, "y")
+        return parts + [place(step, turn("y", 0.45 * i), (0, (i + 1) * rise, 0)) for i in range(count)]
+    filled = chance(rng, 0.5)
+    for i in range(count):
+        parts.append(box((-w / 2, 0 if filled else (i + 1) * rise - t, -i * run), (w / 2, (i + 1) * rise, -(i + 1) * run)))
+    if not filled:
+        parts += [beam((s * w / 2, 0.02, 0), (s * w / 2, count * rise, -count * run), 0.03, 0.12) for s in (-1, 1)]
+    if chance(rng, 0.4):
+        for s in (-1, 1):
+            parts.append(rod((s * w / 2, 0.8, 0), (s * w / 2, count * rise + 0.8, -count * run), 0.02))
+            parts += [rod((s * w / 2, i * rise, -i * run), (s * w / 2, i * rise + 0.8, -i * run), 0.012) for i in range(count + 1)]
+    return parts
+
+
+# --- soups ----------------------------------------------------------------------------------------------------------
+
+
+def soup(rng) -> list[Part]:
+    """A bag of rods, sheets, wires, boxes and discs: parts far thinner than a voxel beside thick ones, some open."""
+    make = pick(rng, (scatter, 2.0), (lattice, 1.0), (fan_of_sheets, 1.0), (wires, 1.0))
+    return make(rng)
+
+
+def scatter(rng) -> list[Part]:
+    """Parts of any kind at random places, mostly axis-aligned or mostly tilted."""
+    tilted, parts = chance(rng, 0.5), []
+    for _ in range(int(rng.integers(4, 18))):
+        matrix = spin(rng) if tilted else np.eye(3)[rng.permutation(3)]
+        t = thin(rng, 0.0016, 0.15)
+        size = rng.uniform(0.1, 0.8, 2)
+        kind = int(rng.integers(5))
+        if kind == 0:
+            part = cuboid((0, 0, 0), (size[0], t, size[1]))
+        elif kind == 1:
+            part = rod((0, -size[0] / 2, 0), (0, size[0] / 2, 0), t / 2, sides=sides_of(rng))
+        elif kind == 2:
+            part = revolve([(size[0] / 2, -t / 2), (size[0] / 2, t / 2)], 2 * sides_of(rng))
+        elif kind == 3:
+            part = torus(size[0] / 2, min(t, size[0] / 2), 32, 8)
+        else:
+            u, v = np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 9), indexing="ij")
+            bent = np.stack([u * size[0] / 2, 0.2 * rng.normal() * u**2 + 0.2 * rng.normal() * v**2, v * size[1] / 2], -1)
+            part = sheet(bent) if chance(rng, 0.3) else shell(bent, t)
+        parts.append(place(part, matrix, rng.uniform(-0.35, 0.35, 3)))
+    return parts
+
+
+def lattice(rng) -> list[Part]:
+    """A frame of rods or bars along three axes: grilles, cages, scaffolds."""
+    n, size, r = rng.integers(1, 6, 3), rng.uniform(0.3, 1.0, 3), thin(rng, 0.0016, 0.03)
+    round_, at = chance(rng, 0.5), [np.linspace(-s / 2, s / 2, k + 1) for s, k in zip(size, n)]
+    parts = []
+    for axis in range(3):
+        if chance(rng, 0.15):
+            continue
+        i, j = [k for k in range(3) if k != axis]
+        thick = r * rng.uniform(0.5, 2.0)
+        for a in at[i]:
+            for b in at[j]:
+                start = np.zeros(3)
+                start[i], start[j], start[axis] = a, b, -size[axis] / 2
+                end = start.copy()
+                end[axis] *= -1
+                parts.append(rod(start, end, thick, sides=6) if round_ else beam(start, end, 2 * thick, 2 * thick))
+    return parts + [cuboid((0, 0, 0), size * [1, 0.02, 1])]
+
+
+def fan_of_sheets(rng) -> list[Part]:
+    """Parallel or turning thin boards."""
+    count, t = int(rng.integers(3, 16)), thin(rng, 0.0016, 0.04)
+    pitch, twist, part = rng.uniform(0.04, 0.15), pick(rng, 0.0, rng.uniform(-0.3, 0.3)), None
+    outline = pick(rng, rectangle(1.0, rng.uniform(0.2, 1)), superellipse(0.5, 0.4, 3, 32))
+    part = extrude(outline, 0, t, "y")
+    parts = [place(part, turn("y", twist * i), (0, i * pitch, 0)) for i in range(count)]
+    parts += [rod((x, 0, 0), (x, count * pitch, 0), thin(rng, 0.004, 0.03)) for x in pick(rng, (0.0,), (-0.3, 0.3))]
+    return [place(parts, pick(rng, np.eye(3), turn("x", np.pi / 2), turn("z", np.pi / 2)))]
+
+
+def wires(rng) -> list[Part]:
+    """Bent wires and springs on a plate."""
+    parts = [cuboid((0, -0.42, 0), (0.7, thin(rng, 0.004, 0.1), 0.7))] if chance(rng, 0.6) else []
+    for _ in range(int(rng.integers(1, 9))):
+        path = spline(rng.uniform(-0.45, 0.45, (int(rng.integers(3, 7)), 3)), 40)
+        parts.append(tube(path, thin(rng, 0.002, 0.03), 8))
+    return parts

@@ -1,0 +1,98 @@
+"""Sheets of labelled pictures, and the one place where float pictures become bytes of a PNG file."""
+
+import os
+import pathlib
+import tempfile
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from rendernet_jax.errors import InputError
+
+_GAP = 4  # pixels between pictures
+_FONT_SIZE = 12
+_BACKGROUND = (224, 224, 224)  # not white, so that a picture's own white background shows its edge
+
+
+def to_bytes(picture) -> np.ndarray:
+    """Picture ``[H, W]`` or ``[H, W, 1|3|4]``, float in [0, 1] or uint8 -> uint8 ``[H, W, 3|4]``, ``round(255 v)``.
+
+    Raises:
+        InputError: another shape.
+    """
+    picture = np.asarray(picture)
+    if picture.ndim == 2:
+        picture = picture[..., None]
+    if picture.ndim != 3 or picture.shape[2] not in (1, 3, 4) or 0 in picture.shape:
+        raise InputError(f"picture: expected [H, W] or [H, W, 1, 3 or 4], got {picture.shape}")
+    if picture.dtype != np.uint8:
+        picture = np.rint(np.clip(np.nan_to_num(picture), 0.0, 1.0) * 255.0).astype(np.uint8)
+    return np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture
+
+
+def save_png(path, picture) -> None:
+    """Write a picture (see :func:`to_bytes`) as PNG, atomically: a reader sees the old file or the whole new one."""
+    path = pathlib.Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".png.tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            Image.fromarray(to_bytes(picture)).save(file, format="PNG")
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        pathlib.Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def picture_sheet(
+    rows: Sequence[Sequence], row_labels: Sequence[str] = (), column_labels: Sequence[str] = (), cell: int | None = None
+) -> np.ndarray:
+    """Lay out pictures in a grid, each row labelled at its left and each column above.
+
+    Args:
+        rows: rows of pictures (see :func:`to_bytes`), of any sizes; a row may be shorter, and None leaves a gap.
+        row_labels: one for each row, or none.
+        column_labels: one for each column, or none.
+        cell: side in pixels that every picture is resized into, its aspect kept; by default the largest picture's.
+
+    Returns:
+        uint8 ``[H, W, 3]``.
+
+    Raises:
+        InputError: no picture, or labels that do not fit the rows or columns.
+    """
+    pictures = [[None if p is None else Image.fromarray(to_bytes(p)).convert("RGB") for p in row] for row in rows]
+    present = [p for row in pictures for p in row if p is not None]
+    columns = max((len(row) for row in pictures), default=0)
+    if not present:
+        raise InputError("rows: expected at least one picture, got none")
+    for name, labels, count in (("row_labels", row_labels, len(pictures)), ("column_labels", column_labels, columns)):
+        if len(labels) not in (0, count):
+            raise InputError(f"{name}: expected {count} or none, got {len(labels)}")
+    cell = cell or max(max(p.size) for p in present)
+    font = ImageFont.load_default(_FONT_SIZE)
+    left = _GAP + max((int(font.getlength(label)) + _GAP for label in row_labels), default=0)
+    top = _GAP + (_FONT_SIZE + 2 * _GAP if column_labels else 0)
+    step = cell + _GAP
+    sheet = Image.new("RGB", (left + columns * step, top + len(pictures) * step), _BACKGROUND)
+    draw = ImageDraw.Draw(sheet)
+    for index, label in enumerate(column_labels):
+        draw.text((left + index * step + cell // 2, top // 2), label, fill="black", font=font, anchor="mm")
+    for index, label in enumerate(row_labels):
+        draw.text((_GAP, top + index * step + cell // 2), label, fill="black", font=font, anchor="lm")
+    for row, line in enumerate(pictures):
+        for column, picture in enumerate(line):
+            if picture is not None:
+                picture = _fit(picture, cell)
+                offset = ((cell - picture.width) // 2, (cell - picture.height) // 2)
+                sheet.paste(picture, (left + column * step + offset[0], top + row * step + offset[1]))
+    return np.asarray(sheet)
+
+
+def _fit(picture: Image.Image, cell: int) -> Image.Image:
+    ratio = cell / max(picture.size)
+    size = tuple(max(1, round(side * ratio)) for side in picture.size)
+    if size == picture.size:
+        return picture
+    return picture.resize(size, Image.Resampling.NEAREST if ratio > 1 else Image.Resampling.BOX)

@@ -1,0 +1,50 @@
+"""Pixel losses between pictures and G-buffers; each returns one number per example, ``[B]``; the caller reduces."""
+
+import jax
+import jax.numpy as jnp
+
+from rendernet_jax import shading
+from rendernet_jax.camera import Light
+from rendernet_jax.errors import InputError
+
+# What each shaded picture counts for beside Phong, which is drawn under a random light.
+_PICTURES = {"phong": 1.0, "normal": 0.5, "mask": 0.5, "ao": 0.5, "contour": 0.25}
+
+
+def squared_error(picture: jax.Array, target: jax.Array) -> jax.Array:
+    """Mean squared error of pictures ``[B, H, W, C]``, ``[B]``. Raises InputError if the shapes differ."""
+    if picture.shape != target.shape:
+        raise InputError(f"target: expected shape {picture.shape}, got {target.shape}")
+    return jnp.mean((picture - target) ** 2, axis=(1, 2, 3))
+
+
+def buffer_losses(predicted: dict, target: dict, light: Light) -> dict[str, jax.Array]:
+    """Squared error of each picture that both G-buffers can draw, plus the absolute error of q_z on the object.
+
+    Args:
+        predicted, target: ``[B, H, W, c]`` by name, see :mod:`rendernet_jax.shading`.
+        light: fields ``[B]``; Phong pictures under it are compared.
+
+    Returns:
+        one entry ``[B]`` per picture.
+    """
+    losses = {}
+    for name in _PICTURES:
+        needed = shading.NEEDS[name]
+        if all(n in predicted and n in target for n in needed):
+            losses[name] = squared_error(
+                shading.shade(_only(predicted, needed), light, name), shading.shade(_only(target, needed), light, name)
+            )
+    if "depth" in predicted and "depth" in target:
+        error = jnp.abs(predicted["depth"] - target["depth"]) * target["mask"]
+        losses["depth"] = jnp.mean(error, axis=(1, 2, 3))
+    return losses
+
+
+def total(losses: dict[str, jax.Array]) -> jax.Array:
+    """Weighted sum ``[B]`` of :func:`buffer_losses`."""
+    return sum({**_PICTURES, "depth": 0.25}[name] * loss for name, loss in losses.items())
+
+
+def _only(buffers, names):
+    return {name: buffers[name] for name in names}

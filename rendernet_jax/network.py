@@ -1,0 +1,362 @@
+"""RenderNet: camera grid -> G-buffer or image, by 3D convolutions, a projection unit and 2D convolutions.
+
+Nguyen-Phuoc, Li, Balaban, Yang, "RenderNet: A deep convolutional network for differentiable rendering from 3D shapes",
+NeurIPS 2018, section 3. Flax modules stand behind :func:`init` and :func:`apply`; callers see plain nested dicts.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from rendernet_jax import composite
+from rendernet_jax.conv import conv, conv_transposed, depth_to_space, space_to_depth, upsample
+from rendernet_jax.errors import InputError
+
+BUFFERS = (("normal", 3), ("mask", 1), ("depth", 1), ("ao", 1), ("contour", 1))
+_UNBOUNDED = ("normal", "depth")  # every other head ends in a sigmoid
+
+
+@dataclasses.dataclass(frozen=True)
+class Volume:
+    """One 3D convolution: output channels, kernel side, strides over (H, W, D)."""
+
+    width: int
+    kernel: int
+    strides: tuple[int, int, int] = (1, 1, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One 2D stage: an entry convolution (none if kernel is 0), then residual blocks under a long skip.
+
+    resample -1 halves the picture first (space-to-depth) and remembers what was there; +1 doubles it, and adds the
+    remembered picture of that size if there is one.
+    """
+
+    width: int
+    kernel: int
+    blocks: int = 0
+    resample: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Everything that fixes a network's parameters; hashable, so it may be a static argument of ``jax.jit``."""
+
+    name: str
+    stages: tuple[Stage, ...]
+    heads: tuple[tuple[str, int], ...] = BUFFERS
+    channels: int = 1  # of the camera grid
+    depth: int = 128  # cells of the camera grid along q_z
+    upsample: int = 2  # pixels per camera-grid column
+    volume: tuple[Volume, ...] = ()
+    volume_blocks: int = 0
+    projection: tuple[int, ...] = (32, 32)
+    analytic: bool = True  # composite features beside the projection unit
+    transposed: bool = False  # upsample by 4x4 transposed convolution instead of sub-pixel convolution
+    head_kernel: int = 3
+    dropout: float = 0.0
+
+    @property
+    def multiple(self) -> int:
+        """Picture sides must be a multiple of this."""
+        strides = 1
+        for layer in self.volume:
+            strides *= layer.strides[0]
+        depth = lowest = 0
+        for stage in self.stages:
+            depth -= min(stage.resample, 0)
+            lowest = max(lowest, depth)
+        return self.upsample * max(strides, 2**lowest)
+
+
+PRESETS = {
+    "paper": Config(
+        name="paper",
+        upsample=4,
+        volume=(Volume(8, 5, (2, 2, 2)), Volume(16, 3, (1, 1, 2)), Volume(32, 3)),
+        volume_blocks=10,
+        projection=(1024,),
+        analytic=False,
+        stages=(
+            Stage(1024, 0, blocks=10),
+            Stage(512, 4, blocks=5),
+            Stage(256, 4),
+            Stage(128, 4, resample=1),
+            Stage(128, 4),
+            Stage(64, 4, resample=1),
+            Stage(32, 4, resample=1),
+            Stage(16, 4),
+        ),
+        transposed=True,
+        head_kernel=4,
+        dropout=0.25,
+    ),
+    "compact": Config(
+        name="compact",
+        stages=(
+            Stage(64, 1, resample=-1),
+            Stage(128, 3, blocks=5, resample=-1),
+            Stage(64, 1, blocks=1, resample=1),
+            Stage(32, 1, blocks=1, resample=1),
+        ),
+    ),
+    "tiny": Config(
+        name="tiny",
+        depth=32,
+        volume=(Volume(4, 3, (1, 1, 2)),),
+        volume_blocks=1,
+        projection=(8,),
+        stages=(Stage(12, 3, blocks=1, resample=-1), Stage(8, 1, resample=1)),
+    ),
+}
+
+
+def preset(name: str, heads: tuple[tuple[str, int], ...] = BUFFERS, channels: int = 1) -> Config:
+    """Config of a named preset with the given heads. Raises InputError for an unknown name."""
+    if name not in PRESETS:
+        raise InputError(f"preset: expected one of {', '.join(PRESETS)}, got {name!r}; choose one of them")
+    return dataclasses.replace(PRESETS[name], heads=tuple(heads), channels=channels)
+
+
+def config_to_dict(config: Config) -> dict:
+    """JSON-ready form of a config."""
+    return dataclasses.asdict(config)
+
+
+def config_from_dict(fields: dict) -> Config:
+    """Inverse of :func:`config_to_dict`. Raises InputError for unknown or missing keys."""
+    try:
+        fields = dict(fields)
+        fields["stages"] = tuple(Stage(**s) for s in fields["stages"])
+        fields["volume"] = tuple(Volume(v["width"], v["kernel"], tuple(v["strides"])) for v in fields["volume"])
+        fields["heads"] = tuple((str(name), int(count)) for name, count in fields["heads"])
+        fields["projection"] = tuple(fields["projection"])
+        return Config(**fields)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"config: expected the keys {[f.name for f in dataclasses.fields(Config)]}, got {error}; use weights "
+            "made by this version"
+        ) from error
+
+
+# --- modules --------------------------------------------------------------------------------------------------------
+
+
+class Conv(nnx.Module):
+    """Convolution with bias over 2 or 3 spatial axes, He-initialised (He et al. 2015) times ``gain``."""
+
+    def __init__(self, rank, inputs, outputs, kernel, *, rngs, strides=None, transposed=False, gain=1.0):
+        init = nnx.initializers.variance_scaling(2.0 * gain**2, "fan_in", "normal")
+        self.kernel = nnx.Param(init(rngs.params(), (kernel,) * rank + (inputs, outputs), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros((outputs,)))
+        self.strides, self.transposed = strides, transposed
+
+    def __call__(self, x):
+        if self.transposed:
+            return conv_transposed(x, self.kernel[...]) + _along_last(self.bias[...], x.ndim)
+        return conv(x, self.kernel[...], self.strides) + _along_last(self.bias[...], x.ndim)
+
+
+class PReLU(nnx.Module):
+    """Leaky rectifier with one learned slope per channel, 0 at the start (He et al. 2015)."""
+
+    def __init__(self, channels):
+        self.slope = nnx.Param(jnp.zeros((channels,)))
+
+    def __call__(self, x):
+        return jnp.maximum(x, 0) + _along_last(self.slope[...], x.ndim) * jnp.minimum(x, 0)
+
+
+class Block(nnx.Module):
+    """Residual block: convolution, PReLU, convolution, plus the input."""
+
+    def __init__(self, rank, width, *, rngs):
+        self.conv0 = Conv(rank, width, width, 3, rngs=rngs)
+        self.act = PReLU(width)
+        self.conv1 = Conv(rank, width, width, 3, rngs=rngs, gain=0.1)
+
+    def __call__(self, x):
+        return x + self.conv1(self.act(self.conv0(x)))
+
+
+class Blocks(nnx.Module):
+    """Residual blocks, then a convolution without activation, plus the stage's input (the long skip)."""
+
+    def __init__(self, rank, width, count, *, rngs):
+        self.count = count
+        for i in range(count):
+            setattr(self, f"block{i}", Block(rank, width, rngs=rngs))
+        self.last = Conv(rank, width, width, 3, rngs=rngs, gain=0.1)
+
+    def __call__(self, x):
+        y = x
+        for i in range(self.count):
+            y = getattr(self, f"block{i}")(y)
+        return x + self.last(y)
+
+
+class Projection(nnx.Module):
+    """Projection unit (section 3.2 of the paper): depth becomes channels, then an MLP as 1x1 convolutions."""
+
+    def __init__(self, inputs, widths, *, rngs):
+        self.count = len(widths)
+        for i, width in enumerate(widths):
+            setattr(self, f"conv{i}", Conv(2, inputs, width, 1, rngs=rngs))
+            setattr(self, f"act{i}", PReLU(width))
+            inputs = width
+
+    def __call__(self, x):
+        x = x.reshape(*x.shape[:3], -1)
+        for i in range(self.count):
+            x = getattr(self, f"act{i}")(getattr(self, f"conv{i}")(x))
+        return x
+
+
+class StageModule(nnx.Module):
+    """What a :class:`Stage` describes; ``remembered`` is the channel count of the picture it joins, 0 for none."""
+
+    def __init__(self, inputs, stage, config, remembered, *, rngs):
+        self.resample, self.transposed = stage.resample, config.transposed
+        self.has_entry, self.has_join, self.has_blocks = stage.kernel > 0, remembered > 0, stage.blocks > 0
+        if self.has_entry:
+            inputs *= 4 if stage.resample < 0 else 1
+            up = stage.resample > 0
+            outputs = stage.width * (4 if up and not config.transposed else 1)
+            self.entry = Conv(2, inputs, outputs, stage.kernel, rngs=rngs, transposed=up and config.transposed)
+            self.act = PReLU(stage.width)
+        if self.has_join:
+            self.join = Conv(2, remembered, stage.width, 1, rngs=rngs)
+        if self.has_blocks:
+            self.blocks = Blocks(2, stage.width, stage.blocks, rngs=rngs)
+
+    def __call__(self, x, remembered):
+        if self.resample < 0:
+            x = space_to_depth(x)
+        if self.has_entry:
+            x = self.entry(x)
+            if self.resample > 0 and not self.transposed:
+                x = depth_to_space(x)
+            if self.has_join:
+                x = x + self.join(remembered)
+            x = self.act(x)
+        return self.blocks(x) if self.has_blocks else x
+
+
+class RenderNet(nnx.Module):
+    """The whole network; see :class:`Config`."""
+
+    def __init__(self, config: Config, *, rngs: nnx.Rngs):
+        self.config = config
+        inputs, depth = config.channels, config.depth
+        for i, layer in enumerate(config.volume):
+            setattr(self, f"volume{i}", Conv(3, inputs, layer.width, layer.kernel, rngs=rngs, strides=layer.strides))
+            setattr(self, f"volume_act{i}", PReLU(layer.width))
+            inputs, depth = layer.width, -(-depth // layer.strides[2])
+        if config.volume_blocks:
+            self.volume_blocks = Blocks(3, inputs, config.volume_blocks, rngs=rngs)
+        self.projection = Projection(inputs * depth, config.projection, rngs=rngs)
+        inputs = config.projection[-1] + (composite.CHANNELS if config.analytic else 0)
+        remembered = []
+        for i, stage in enumerate(config.stages):
+            if stage.resample < 0:
+                remembered.append(inputs)
+            join = remembered.pop() if stage.resample > 0 and remembered else 0
+            setattr(self, f"stage{i}", StageModule(inputs, stage, config, join, rngs=rngs))
+            inputs = stage.width
+        ups = sum(s.resample for s in config.stages) - sum(layer.strides[0] // 2 for layer in config.volume)
+        self.subpixel = config.upsample // 2**ups
+        outputs = sum(count for _, count in config.heads) * self.subpixel**2
+        self.head = Conv(2, inputs, outputs, config.head_kernel, rngs=rngs, gain=0.1)
+
+    def __call__(self, grid, columns, key):
+        config = self.config
+        x = grid
+        if config.analytic:
+            features, z, normal = composite.analytic_features(grid[..., 0].astype(jnp.float32), columns)
+        for i in range(len(config.volume)):
+            x = getattr(self, f"volume_act{i}")(getattr(self, f"volume{i}")(x))
+        if config.volume_blocks:
+            x = self.volume_blocks(x)
+        x = self.projection(x)
+        if config.analytic:
+            x = jnp.concatenate([x, features.astype(x.dtype)], axis=-1)
+        remembered = []
+        for i, stage in enumerate(config.stages):
+            if stage.resample < 0:
+                remembered.append(x)
+            joined = remembered.pop() if stage.resample > 0 and remembered else None
+            x = getattr(self, f"stage{i}")(x, joined)
+            if key is not None and config.dropout:
+                x = _dropout(jax.random.fold_in(key, i), x, config.dropout)
+        x = depth_to_space(self.head(x), self.subpixel).astype(jnp.float32)
+        raw = dict(zip(dict(config.heads), _split(x, [n for _, n in config.heads]), strict=True))
+        if config.analytic:  # heads with an analytic counterpart learn the difference
+            for name, known in (("normal", normal), ("depth", z)):
+                if name in raw:
+                    raw[name] = raw[name] + upsample(known, config.upsample)
+        return {name: v if name in _UNBOUNDED else jax.nn.sigmoid(v) for name, v in raw.items()}
+
+
+def _along_last(vector, ndim):
+    return vector.reshape((1,) * (ndim - 1) + (-1,))
+
+
+def _split(x, counts):
+    edges = [sum(counts[:i]) for i in range(1, len(counts))]
+    return jnp.split(x, edges, axis=-1)
+
+
+def _dropout(key, x, rate):
+    keep = jax.random.bernoulli(key, 1.0 - rate, x.shape)
+    return jnp.where(keep, x / (1.0 - rate), jnp.zeros((), x.dtype))
+
+
+# --- functional wall ------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _structure(config: Config):
+    with jax.ensure_compile_time_eval():
+        return nnx.split(nnx.eval_shape(lambda: RenderNet(config, rngs=nnx.Rngs(0))))
+
+
+def shapes(config: Config) -> dict:
+    """Parameter tree of ``jax.ShapeDtypeStruct``; allocates nothing."""
+    return nnx.to_pure_dict(_structure(config)[1])
+
+
+def init(key: jax.Array, config: Config) -> dict:
+    """Random parameters: a plain nested dict of float32 arrays."""
+    return nnx.to_pure_dict(nnx.state(RenderNet(config, rngs=nnx.Rngs(key)), nnx.Param))
+
+
+def apply(params: dict, config: Config, grid: jax.Array, columns=None, *, key=None, dtype=jnp.float32) -> dict:
+    """Run the network on a camera grid.
+
+    Args:
+        params: from :func:`init`.
+        grid: ``[B, H, W, D, C]`` with D = ``config.depth``, C = ``config.channels``.
+        columns: ``[B]`` or a number: columns of this width across the whole frame; W if None (no window).
+        key: dropout key; no dropout if None.
+        dtype: of the arithmetic (float32 or bfloat16); results are float32.
+
+    Returns:
+        for each head ``[B, upsample*H, upsample*W, c]``: normals and q_z unbounded, everything else in [0, 1].
+
+    Raises:
+        InputError: the grid does not fit the config.
+    """
+    side = config.multiple // config.upsample
+    if grid.ndim != 5 or grid.shape[3:] != (config.depth, config.channels) or grid.shape[1] % side or grid.shape[2] % side:
+        raise InputError(
+            f"camera grid: expected [B, H, W, {config.depth}, {config.channels}] with H and W multiples of {side}, "
+            f"got {grid.shape}; sample it with camera_grid and the config's depth"
+        )
+    columns = jnp.broadcast_to(jnp.asarray(grid.shape[2] if columns is None else columns, jnp.float32), grid.shape[:1])
+    graph, state = _structure(config)
+    nnx.replace_by_pure_dict(state, jax.tree.map(lambda p: p.astype(dtype), params))
+    return nnx.merge(graph, state)(grid.astype(dtype), columns, key)

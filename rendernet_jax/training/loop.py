@@ -1,0 +1,211 @@
+"""The training loop: data in, checkpoints, weights, a log and picture sheets out."""
+
+import dataclasses
+import json
+import math
+import pathlib
+import queue
+import threading
+import time
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from rendernet_jax import metrics, network, shading
+from rendernet_jax.camera import Pose
+from rendernet_jax.data.sheet import save_sheet
+from rendernet_jax.errors import InputError
+from rendernet_jax.render import DEFAULT_LIGHT, render_buffers
+from rendernet_jax.training.checkpoints import Checkpoints
+from rendernet_jax.training.parallel import data_parallel
+from rendernet_jax.training.step import Recipe, init_state, make_step
+from rendernet_jax.weights import save_weights
+
+_AHEAD = 4  # batches prepared in advance
+
+
+def train(
+    config: network.Config,
+    source,
+    recipe: Recipe,
+    folder: pathlib.Path,
+    *,
+    eval_every: int = 500,
+    warm_start: dict | None = None,
+    provenance: dict | None = None,
+) -> dict:
+    """Train ``recipe.steps`` steps, or the rest of them if ``folder`` holds checkpoints of the same run.
+
+    Writes into ``folder``: run.json (what the run is), log.jsonl (one line per 50 steps and per evaluation),
+    checkpoints/ (latest two and best), weights.npz + weights.json (EMA weights of the best evaluation), and
+    sheets/{step}.png (validation views: reference above, network below).
+
+    Args:
+        source: has ``batch(rng, count, patch, upsample)`` and ``views(count)``, see ``data.source.Source``.
+        warm_start: parameters to begin with; random if None.
+        provenance: kept in weights.json.
+
+    Returns:
+        the last evaluation's figures.
+
+    Raises:
+        InputError: the folder holds another run, or its checkpoints are damaged.
+        FloatingPointError: the loss is not finite; the last good checkpoint stays.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    _check_same_run(folder, config, recipe)
+    checkpoints = Checkpoints(folder / "checkpoints")
+    state = init_state(config, recipe, warm_start)
+    state = checkpoints.restore(state) or state
+    start = int(state["step"])
+    best = _best_so_far(folder / "log.jsonl", start)
+    step = data_parallel(make_step(config, recipe))
+    evaluate = Evaluation(config, source, folder / "sheets")
+    batches = _Prefetch(lambda i: make_batch(source, recipe, config, i), start, recipe.steps)
+    scores = {}
+    with batches, open(folder / "log.jsonl", "a") as log, tqdm(total=recipe.steps, initial=start, disable=None) as bar:
+
+        def write(record):
+            log.write(json.dumps(record) + "\n")
+            log.flush()
+
+        window, waited = time.perf_counter(), 0.0
+        for i in range(start, recipe.steps):
+            before = time.perf_counter()
+            batch = next(batches)
+            waited += time.perf_counter() - before
+            state, figures = step(state, batch)
+            bar.update()
+            done = i + 1
+            if done % 50 == 0 or done == recipe.steps:
+                figures = {name: float(value) for name, value in figures.items()}
+                if not all(math.isfinite(v) for v in figures.values()):
+                    write({"step": done, "not_finite": figures})
+                    raise FloatingPointError(
+                        f"step {done}: the loss is not finite ({figures}); the last good checkpoint stands; lower --rate"
+                    )
+                seconds = time.perf_counter() - window
+                speed = (done - start if done - start < 50 else 50) * recipe.batch / seconds
+                write({"step": done, **figures, "patches_per_second": speed, "data_wait": waited / seconds})
+                bar.set_postfix_str(f"loss {figures['loss']:.4f}, {speed:.1f} patches/s")
+                window, waited = time.perf_counter(), 0.0
+            if done % eval_every == 0 or done == recipe.steps:
+                scores = evaluate(state["ema"], done)
+                checkpoints.save(done, state, scores["psnr"])
+                if scores["psnr"] > best:
+                    best = scores["psnr"]
+                    save_weights(folder, state["ema"], config, {**(provenance or {}), "step": done, **scores})
+                write({"step": done, **scores})
+                bar.write(f"step {done}: " + ", ".join(f"{k} {v:.3f}" for k, v in scores.items()))
+                window, waited = time.perf_counter(), 0.0
+    return scores
+
+
+def make_batch(source, recipe: Recipe, config: network.Config, index: int) -> dict:
+    """Batch number ``index``: a function of the seed and the index alone."""
+    rng = np.random.default_rng([recipe.seed, index])
+    batch = source.batch(rng, recipe.batch, recipe.patch, config.upsample)
+    targets = ("mask", "normal", "depth", "ao", "contour", "albedo")
+    return {
+        **{k: v for k, v in batch.items() if k not in targets},
+        "target": {k: v for k, v in batch.items() if k in targets},
+        "light": _random_lights(rng, recipe.batch),
+    }
+
+
+def _random_lights(rng: np.random.Generator, count: int) -> dict:
+    """Lights from the viewer's half of the sphere, mostly from above."""
+    return {
+        "azimuth": rng.uniform(-1.4, 1.4, count).astype(np.float32),
+        "elevation": rng.uniform(-0.6, 1.3, count).astype(np.float32),
+        "ambient": np.full(count, 0.1, np.float32),
+        "intensity": np.full(count, 0.9, np.float32),
+    }
+
+
+class Evaluation:
+    """Scores on whole validation views, and a sheet of them."""
+
+    def __init__(self, config, source, folder, count=8):
+        self._folder = folder
+        self._views = source.views(count)
+        size = self._views[0]["mask"].shape[1]
+        self._draw = jax.jit(lambda params, grid, pose: render_buffers(params, config, grid, Pose(**pose), size))
+
+    def __call__(self, params, step) -> dict:
+        rows, scores = [], []
+        for view in self._views:
+            target = {k: view[k] for k in ("mask", "normal", "depth", "ao", "contour")}
+            drawn = self._draw(params, view["grid"], view["pose"])
+            outputs = [o for o in shading.OUTPUTS if all(n in drawn for n in shading.NEEDS[o])]
+            pictures = {o: (shading.shade(target, DEFAULT_LIGHT, o), shading.shade(drawn, DEFAULT_LIGHT, o)) for o in outputs}
+            scores.append({f"psnr_{o}": float(metrics.psnr(b, a)[0]) for o, (a, b) in pictures.items()})
+            scores[-1]["mask_iou"] = float(metrics.mask_iou(drawn["mask"], target["mask"])[0])
+            rows += [[np.asarray(a[0]) for a, _ in pictures.values()], [np.asarray(b[0]) for _, b in pictures.values()]]
+        self._folder.mkdir(exist_ok=True)
+        save_sheet(self._folder / f"{step:07d}.png", rows[:8], columns=outputs, cell=192)
+        mean = {name: float(np.mean([s[name] for s in scores])) for name in scores[0]}
+        return {"psnr": mean.get("psnr_phong", float("nan")), **mean}
+
+
+class _Prefetch:
+    """Iterator over ``make(start), ..., make(stop - 1)`` prepared in a background thread, in order."""
+
+    def __init__(self, make, start, stop):
+        self._queue = queue.Queue(maxsize=_AHEAD)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._work, args=(make, start, stop), daemon=True)
+
+    def _work(self, make, start, stop):
+        for index in range(start, stop):
+            try:
+                item = make(index)
+            except Exception as error:  # handed to the consumer, who raises it
+                item = error
+            while not self._stopped.is_set():
+                try:
+                    self._queue.put(item, timeout=0.2)
+                    break
+                except queue.Full:
+                    continue
+            if self._stopped.is_set() or isinstance(item, Exception):
+                return
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stopped.set()
+        self._thread.join()
+
+    def __next__(self):
+        item = self._queue.get()
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+
+def _check_same_run(folder, config, recipe):
+    """A folder belongs to one run; the same command continues it, another is refused."""
+    wanted = {"config": network.config_to_dict(config), "recipe": dataclasses.asdict(recipe)}
+    wanted = json.loads(json.dumps(wanted))
+    path = folder / "run.json"
+    if not path.exists():
+        path.write_text(json.dumps(wanted, indent=1) + "\n")
+        return
+    found = json.loads(path.read_text())
+    if found != wanted:
+        differing = [k for part in wanted for k in wanted[part] if found.get(part, {}).get(k) != wanted[part][k]]
+        raise InputError(
+            f"output {folder}: holds another run (differs in {', '.join(differing)}); choose another --output, "
+            "or give the same flags to continue it"
+        )
+
+
+def _best_so_far(log: pathlib.Path, step: int) -> float:
+    if not log.exists():
+        return -math.inf
+    records = [json.loads(line) for line in log.read_text().splitlines() if line.strip()]
+    return max((r["psnr"] for r in records if "psnr" in r and r["step"] <= step), default=-math.inf)

@@ -1,0 +1,95 @@
+"""Train state and the pure training step."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from rendernet_jax import losses, network
+from rendernet_jax.camera import Light, Pose
+from rendernet_jax.render import render_buffers
+from rendernet_jax.voxels import Window
+
+AXIS = "data"
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What fixes a training run beside the network and the data."""
+
+    steps: int = 10_000
+    batch: int = 6
+    patch: int = 192  # pixels
+    rate: float = 1e-3
+    warmup: int = 200
+    weight_decay: float = 1e-4
+    ema: float = 0.999
+    clip: float = 1.0  # global gradient norm
+    bf16: bool = False
+    seed: int = 0
+
+
+def make_optimizer(recipe: Recipe) -> optax.GradientTransformation:
+    """AdamW with warm-up, cosine decay to 1% and gradient clipping."""
+    warmup = min(recipe.warmup, recipe.steps // 10)
+    schedule = optax.warmup_cosine_decay_schedule(0.0, recipe.rate, warmup, recipe.steps, 0.01 * recipe.rate)
+    return optax.chain(
+        optax.clip_by_global_norm(recipe.clip),
+        optax.adamw(schedule, b1=0.9, b2=0.99, weight_decay=recipe.weight_decay),
+    )
+
+
+def init_state(config: network.Config, recipe: Recipe, params: dict | None = None) -> dict:
+    """Train state, a plain dict: params, ema (their running mean), opt_state, step. ``params`` warm-starts it."""
+    if params is None:
+        params = network.init(jax.random.key(recipe.seed), config)
+    return {
+        "params": params,
+        "ema": jax.tree.map(jnp.array, params),
+        "opt_state": make_optimizer(recipe).init(params),
+        "step": jnp.zeros((), jnp.int32),
+    }
+
+
+def make_step(config: network.Config, recipe: Recipe, axis: str | None = AXIS):
+    """``step(state, batch) -> (state, metrics)``, pure; gradients are averaged over ``axis`` if given.
+
+    A batch is the dict that ``data.source.Source.batch`` makes, with a light for each example. Randomness comes from
+    the seed and the step alone, so that a resumed run repeats the interrupted one.
+    """
+    optimizer = make_optimizer(recipe)
+    dtype = jnp.bfloat16 if recipe.bf16 else jnp.float32
+
+    def loss_fn(params, batch, key):
+        predicted = render_buffers(
+            params,
+            config,
+            batch["grid"],
+            Pose(**batch["pose"]),
+            recipe.patch,
+            window=Window(batch["left"], batch["top"], batch["extent"]),
+            columns=batch["columns"],
+            key=key,
+            dtype=dtype,
+        )
+        parts = losses.buffer_losses(predicted, batch["target"], Light(**batch["light"]))
+        return jnp.mean(losses.total(parts)), {name: jnp.mean(value) for name, value in parts.items()}
+
+    def step(state, batch):
+        key = jax.random.fold_in(jax.random.key(recipe.seed), state["step"])
+        if axis is not None:
+            key = jax.random.fold_in(key, jax.lax.axis_index(axis))
+        (loss, parts), gradient = jax.value_and_grad(loss_fn, has_aux=True)(state["params"], batch, key)
+        metrics = {"loss": loss, **parts}
+        if axis is not None:
+            gradient, metrics = jax.lax.pmean((gradient, metrics), axis)
+        updates, opt_state = optimizer.update(gradient, state["opt_state"], state["params"])
+        params = optax.apply_updates(state["params"], updates)
+        # A short memory at first, so that the mean forgets the random start.
+        decay = jnp.minimum(recipe.ema, (1.0 + state["step"]) / (10.0 + state["step"]))
+        ema = jax.tree.map(lambda mean, p: decay * mean + (1.0 - decay) * p, state["ema"], params)
+        metrics["gradient_norm"] = optax.global_norm(gradient)
+        return {"params": params, "ema": ema, "opt_state": opt_state, "step": state["step"] + 1}, metrics
+
+    return step

@@ -1,0 +1,121 @@
+"""Trained weights: ``NAME.npz`` (bfloat16 bit patterns) beside ``NAME.json`` (config, sha256, provenance)."""
+
+import hashlib
+import io
+import json
+import os
+import pathlib
+import zipfile
+
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+
+from rendernet_jax import network
+from rendernet_jax.errors import InputError
+
+_FOLDER = pathlib.Path(__file__).parent
+_STEM = "weights"  # in a training run's folder
+
+
+def shipped() -> list[str]:
+    """Names of the weights that come with the package."""
+    return sorted(path.stem for path in _FOLDER.glob("*.npz"))
+
+
+def find_weights(name: str | os.PathLike) -> pathlib.Path:
+    """Path of the ``.npz`` of shipped weights, a training folder, or a ``.npz`` itself.
+
+    Raises:
+        InputError: there is none.
+    """
+    if str(name) in shipped():
+        return _FOLDER / f"{name}.npz"
+    path = pathlib.Path(name)
+    path = path / f"{_STEM}.npz" if path.is_dir() else path
+    if path.suffix == ".npz" and path.is_file() and path.with_suffix(".json").is_file():
+        return path
+    raise InputError(
+        f"weights: expected one of {', '.join(shipped()) or '(none shipped)'}, or a folder with {_STEM}.npz and "
+        f"{_STEM}.json, got {str(name)!r}; train writes such a folder"
+    )
+
+
+def load_weights(name: str | os.PathLike = "compact") -> tuple[dict, network.Config]:
+    """Load weights by shipped name or from a training folder -> (params as float32, config).
+
+    Raises:
+        InputError: not found, damaged (sha256 differs), or names and shapes that do not fit the config.
+    """
+    path = find_weights(name)
+    card = read_card(name)
+    data = path.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != card["sha256"]:
+        raise InputError(f"weights {path}: expected sha256 {card['sha256']}, got {digest}; the file is damaged")
+    config = network.config_from_dict(card["config"])
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        flat = {key: arrays[key].view(ml_dtypes.bfloat16).astype(np.float32) for key in arrays.files}
+    expected = {key: leaf.shape for key, leaf in flatten(network.shapes(config)).items()}
+    found = {key: leaf.shape for key, leaf in flat.items()}
+    if expected != found:
+        missing, surplus = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+        wrong = sorted(k for k in expected.keys() & found.keys() if expected[k] != found[k])
+        raise InputError(f"weights {path}: do not fit their config: missing {missing}, surplus {surplus}, shape {wrong}")
+    return unflatten({key: jnp.asarray(leaf) for key, leaf in flat.items()}), config
+
+
+def read_card(name: str | os.PathLike) -> dict:
+    """The JSON beside the weights: config, sha256, provenance. Raises InputError if it can't be read."""
+    path = find_weights(name).with_suffix(".json")
+    try:
+        card = json.loads(path.read_text())
+        card["sha256"], card["config"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"weights card {path}: expected JSON with sha256 and config, got {error!r}") from error
+    return card
+
+
+def save_weights(folder: str | os.PathLike, params: dict, config: network.Config, provenance: dict, stem: str = _STEM):
+    """Write ``stem.npz`` and ``stem.json`` into a folder; each file appears whole or not at all."""
+    folder = pathlib.Path(folder)
+    flat = {key: np.asarray(leaf).astype(ml_dtypes.bfloat16).view(np.uint16) for key, leaf in flatten(params).items()}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # fixed dates: same weights, same bytes
+        for key in sorted(flat):
+            member = io.BytesIO()
+            np.save(member, flat[key], allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{key}.npy"), member.getvalue())
+    data = buffer.getvalue()
+    card = {
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "config": network.config_to_dict(config),
+        "provenance": provenance,
+    }
+    for path, content in (
+        (folder / f"{stem}.npz", data),
+        (folder / f"{stem}.json", (json.dumps(card, indent=1) + "\n").encode()),
+    ):
+        partial = path.with_name(path.name + ".partial")
+        partial.write_bytes(content)
+        os.replace(partial, path)
+
+
+def flatten(tree: dict, prefix: str = "") -> dict:
+    """Nested dict -> {"a.b.c": leaf}."""
+    flat = {}
+    for key, value in tree.items():
+        flat.update(flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return flat
+
+
+def unflatten(flat: dict) -> dict:
+    """Inverse of :func:`flatten`."""
+    tree = {}
+    for name, leaf in flat.items():
+        *folders, last = name.split(".")
+        node = tree
+        for folder in folders:
+            node = node.setdefault(folder, {})
+        node[last] = leaf
+    return tree

@@ -1,0 +1,34 @@
+"""One strict JAX for every test: CPU, no silent rank or dtype promotion, warnings are errors (setup.cfg)."""
+
+import os
+import pathlib
+
+os.environ["JAX_PLATFORMS"] = "cpu"  # read when JAX is first imported
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_configure(config):
+    """Keep compiled programs between runs; JAX names them by content, so that parallel runs may share them."""
+    if hasattr(config, "cache"):  # absent with `-p no:cacheprovider`
+        jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Strict dtypes, fixtures included, but for tests that run optax: it raises floats to integer powers."""
+    with jax.numpy_dtype_promotion("standard" if item.get_closest_marker("optax") else "strict"):
+        return (yield)
+
+
+@pytest.fixture(scope="session")
+def reference_dir() -> pathlib.Path:
+    """Folder of independently ray-traced references, named by RENDERNET_REFERENCE; skips without it."""
+    folder = os.environ.get("RENDERNET_REFERENCE")
+    if not folder:
+        pytest.skip("RENDERNET_REFERENCE is not set")
+    return pathlib.Path(folder)
