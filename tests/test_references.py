@@ -9,13 +9,12 @@ import pytest
 from rendernet_jax import camera
 from rendernet_jax.camera import Light, Pose
 from rendernet_jax.data import raycast
+from rendernet_jax.data.marching_cubes import LEVEL, marching_cubes
+from rendernet_jax.data.meshes import Mesh, load_mesh, normalise
 from rendernet_jax.data.references import build_scene, reference_pictures, trace
 from rendernet_jax.errors import InputError
 
 pytest.importorskip("open3d", reason="references need open3d", exc_type=ImportError)
-
-from rendernet_jax.data.marching_cubes import LEVEL, marching_cubes  # noqa: E402
-from rendernet_jax.data.meshes import Mesh, load_mesh, normalise  # noqa: E402
 
 POSES = [
     Pose(),
@@ -99,7 +98,10 @@ def test_hits_lie_on_the_box_that_camera_places(pose):
     expected = outward @ np.asarray(camera.rotation(pose)).T
     np.testing.assert_allclose(buffers["normal"][covered][clear], expected[clear], atol=1e-5)
 
-    ends = [np.concatenate([pixel_centres(size), np.full((size, size, 1), z, np.float32)], -1).reshape(-1, 3) for z in (1, -1)]
+    ends = [
+        np.concatenate([pixel_centres(size), np.full((size, size, 1), z, np.float32)], -1).reshape(-1, 3)
+        for z in (1, -1)
+    ]
     near, far = (to_object(e, pose) / half for e in ends)
     steps = np.linspace(0, 1, 400)[:, None, None]
     inside = (np.abs(near + steps * (far - near)).max(-1) < 1).any(0).reshape(size, size)
@@ -164,7 +166,9 @@ def test_ambient_occlusion_beside_a_wall_is_the_analytic_one():
 
 
 def test_same_seed_same_occlusion_whatever_the_threads():
-    scene = build_scene(make_rectangles(([-0.5, 0, 0], [1, 0, 0], [0, 0.5, 0.5]), ([-0.5, 0, 0], [1, 0, 0], [0, 0, 0.5])))
+    scene = build_scene(
+        make_rectangles(([-0.5, 0, 0], [1, 0, 0], [0, 0.5, 0.5]), ([-0.5, 0, 0], [1, 0, 0], [0, 0, 0.5]))
+    )
     ao = [trace(scene, POSES[1], 32, ("ao",), seed=s, threads=t)["ao"] for s, t in ((3, 1), (3, 2), (4, 1))]
     np.testing.assert_array_equal(ao[0], ao[1])
     assert np.abs(ao[0] - ao[2]).max() > 0
@@ -277,14 +281,16 @@ def test_full_grid_is_closed_at_the_border():
 
 
 def test_agrees_with_independent_references(reference_dir):
+    scenes = {}
     for case in json.loads((reference_dir / "poses.json").read_text()):
         name, path = case.pop("file"), case.pop("mesh")
         with np.load(reference_dir / name) as file:
             expected = {key: file[key] for key in file.files}
-        scene = build_scene(normalise(load_mesh(reference_dir.parent / path)))
+        if path not in scenes:
+            scenes[path] = build_scene(normalise(load_mesh(reference_dir.parent / path)))
         size = expected["mask"].shape[0]
         channels = ("mask", "normal", "depth")
-        buffers = trace(scene, camera.pose_from_degrees(**case), size, channels, supersample=1)
+        buffers = trace(scenes[path], camera.pose_from_degrees(**case), size, channels, supersample=1)
         mask, expected_mask = buffers["mask"][..., 0] > 0, expected["mask"] > 0
         assert (mask == expected_mask).mean() >= 0.995, name
         shared = mask & expected_mask

@@ -131,7 +131,7 @@ def camera_axes(pose: Pose) -> np.ndarray:
 
 
 def frame_to_object(frame, pose: Pose) -> np.ndarray:
-    """Inverse of :func:`rendernet_jax.camera.to_camera`, in float64: frame points [..., 3] -> object points [..., 3]."""
+    """Inverse of :func:`rendernet_jax.camera.to_camera`, in float64: frame [..., 3] -> object points [..., 3]."""
     frame = np.asarray(frame, np.float64)
     scale, inverse_distance = (scalar(f"pose.{name}", getattr(pose, name)) for name in ("scale", "inverse_distance"))
     translation = np.asarray(pose.translation, np.float64)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from rendernet_jax import metrics, network, shading
 from rendernet_jax.camera import Pose
-from rendernet_jax.data.sheet import save_sheet
+from rendernet_jax.data.sheet import picture_sheet, save_png
 from rendernet_jax.errors import InputError
 from rendernet_jax.render import DEFAULT_LIGHT, render_buffers
 from rendernet_jax.training.checkpoints import Checkpoints
@@ -142,9 +142,9 @@ class Evaluation:
             pictures = {o: (shading.shade(target, DEFAULT_LIGHT, o), shading.shade(drawn, DEFAULT_LIGHT, o)) for o in outputs}
             scores.append({f"psnr_{o}": float(metrics.psnr(b, a)[0]) for o, (a, b) in pictures.items()})
             scores[-1]["mask_iou"] = float(metrics.mask_iou(drawn["mask"], target["mask"])[0])
-            rows += [[np.asarray(a[0]) for a, _ in pictures.values()], [np.asarray(b[0]) for _, b in pictures.values()]]
+            rows += [[np.asarray(pair[k][0]) for pair in pictures.values()] for k in range(2)]
         self._folder.mkdir(exist_ok=True)
-        save_sheet(self._folder / f"{step:07d}.png", rows[:8], columns=outputs, cell=192)
+        save_png(self._folder / f"{step:07d}.png", picture_sheet(rows[:8], column_labels=outputs, cell=192))
         mean = {name: float(np.mean([s[name] for s in scores])) for name in scores[0]}
         return {"psnr": mean.get("psnr_phong", float("nan")), **mean}
 

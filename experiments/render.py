@@ -1,0 +1,79 @@
+"""Render meshes or voxel files with a trained network.
+
+    python -m experiments.render --input=chair.obj --outputs=phong,normal --output=out/chair
+
+INPUT may be a folder: OUTPUT then gets one sub-folder for each file. Writes {index}_{output}.png and render.json.
+"""
+
+from absl import flags
+
+from . import launch
+
+_OUTPUTS = "phong,toon,contour,ao,normal,depth,mask"
+_INPUT = flags.DEFINE_string("input", None, "Mesh (obj ply off stl glb), voxels (binvox npz npy), or a folder of them.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.")
+_UP = flags.DEFINE_enum("up", "y", ["y", "z"], "Upward axis of mesh files; never guessed.")
+_OCCUPANCY = flags.DEFINE_enum("occupancy", "coverage", ["coverage", "binary"], "How a mesh is voxelised.")
+_GRID = flags.DEFINE_integer("grid", 64, "Voxels on each side of a voxelised mesh.", 4, 256)
+_WEIGHTS = flags.DEFINE_string("weights", "compact", "Name of shipped weights, or the folder of a training run.")
+_OUTPUT_NAMES = flags.DEFINE_list("outputs", "phong", f"Pictures to draw, of {_OUTPUTS}.")
+_SIZE = flags.DEFINE_integer("size", 512, "Side of the pictures, pixels.", 8, 2048)
+_POSES = flags.DEFINE_string("poses", None, "JSON list of views; a key left out takes its flag's value.")
+_AZIMUTH = flags.DEFINE_float("azimuth_deg", 30.0, "Camera azimuth, degrees.")
+_ELEVATION = flags.DEFINE_float("elevation_deg", 20.0, "Camera elevation, degrees.")
+_ROLL = flags.DEFINE_float("roll_deg", 0.0, "Counter-clockwise turn of the picture, degrees.")
+_SCALE = flags.DEFINE_float("scale", 1.0, "Object's longest side, in half frames.")
+_DISTANCE = flags.DEFINE_float("inverse_distance", 0.0, "Perspective, 0 (orthographic) to below 1.")
+_LIGHT_AZIMUTH = flags.DEFINE_float("light_azimuth_deg", 35.0, "Light azimuth seen from the camera, degrees.")
+_LIGHT_ELEVATION = flags.DEFINE_float("light_elevation_deg", 40.0, "Light elevation seen from the camera, degrees.")
+_TURNTABLE = flags.DEFINE_integer("turntable", 0, "Frames of a turntable GIF of the first output; 0 for none.", 0, 720)
+_BACKGROUND = flags.DEFINE_enum("background", "white", ["white", "transparent"], "Background of the pictures.")
+_FLOAT = flags.DEFINE_bool("float", False, "Also write {index}.npz: unit normals, q_z, mask.")
+_REFERENCE = flags.DEFINE_bool("reference", False, "Also ray trace the mesh, and report PSNR against it.")
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace results that are there already.")
+
+
+def main():
+    """Flags to one job."""
+    launch.require(input=_INPUT.value, output=_OUTPUT.value)
+    launch.keep_compiled_programs()
+    from rendernet_jax import batch_render
+
+    defaults = {
+        "azimuth_deg": _AZIMUTH.value,
+        "elevation_deg": _ELEVATION.value,
+        "roll_deg": _ROLL.value,
+        "scale": _SCALE.value,
+        "inverse_distance": _DISTANCE.value,
+        "light_azimuth_deg": _LIGHT_AZIMUTH.value,
+        "light_elevation_deg": _LIGHT_ELEVATION.value,
+    }
+    views = batch_render.read_views(_POSES.value, defaults)
+    job = batch_render.Job(
+        input=_INPUT.value,
+        output=launch.prepare_output(_OUTPUT.value, overwrite=True),
+        views=views,
+        weights=_WEIGHTS.value,
+        outputs=tuple(_OUTPUT_NAMES.value),
+        size=_SIZE.value,
+        up=_UP.value,
+        occupancy=_OCCUPANCY.value,
+        grid=_GRID.value,
+        turntable=_TURNTABLE.value,
+        transparent=_BACKGROUND.value == "transparent",
+        arrays=_FLOAT.value,
+        reference=_REFERENCE.value,
+        overwrite=_OVERWRITE.value,
+    )
+    reports = [r for r in batch_render.run(job) if "views" in r]
+    for report in reports:
+        figures = [f"PSNR {o} {v:.2f} dB ({report['psnr_foreground'][o]:.2f} on the object)" for o, v in report.get("psnr", {}).items()]
+        print(f"{report['input']}: {', '.join([*figures, f'{report['seconds_per_picture']:.2f} s a picture'])}")
+    for output in reports[0].get("psnr", {}):
+        mean = sum(r["psnr"][output] for r in reports) / len(reports)
+        print(f"mean PSNR {output} {mean:.2f} dB over {len(reports)} objects")
+    print(f"wrote {len(views)} view(s) of {len(reports)} object(s) to {_OUTPUT.value}")
+
+
+if __name__ == "__main__":
+    launch.run(main)
