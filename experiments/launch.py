@@ -1,11 +1,12 @@
 """What every launcher shares: one-line errors, exit codes, and an output folder that nothing is lost in."""
 
+import os
 import pathlib
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from rendernet_jax.errors import InputError
 
@@ -20,6 +21,7 @@ def run(main: Callable[[], None]) -> None:
     def guarded(arguments):
         if len(arguments) > 1:
             _fail(f"arguments: expected only flags of the form --name=value, got {arguments[1]!r}")
+        logging.set_verbosity(logging.WARNING)  # Orbax tells every step of every save otherwise
         try:
             main()
         except InputError as error:
@@ -51,6 +53,23 @@ def prepare_output(path: str, overwrite: bool) -> pathlib.Path:
     if not overwrite and any(folder.iterdir()):
         raise InputError(f"output: {folder} is not empty; choose another folder, or add --overwrite")
     return folder
+
+
+def require(**values) -> None:
+    """Raise InputError for the first flag, by name, that was not given."""
+    for name, value in values.items():
+        if not value:
+            raise InputError(f"--{name}: expected a value, got nothing; add --{name}=...")
+
+
+def keep_compiled_programs() -> None:
+    """Keep compiled programs between runs, in the user's cache folder, unless JAX is told of another place.
+
+    Call it before JAX is first imported.
+    """
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(cache, "rendernet_jax"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
 
 def refuse_existing(files: Iterable[pathlib.Path], overwrite: bool) -> None:

@@ -67,8 +67,12 @@ def main():
     )
     reports = [r for r in batch_render.run(job) if "views" in r]
     for report in reports:
-        figures = [f"PSNR {o} {v:.2f} dB ({report['psnr_foreground'][o]:.2f} on the object)" for o, v in report.get("psnr", {}).items()]
-        print(f"{report['input']}: {', '.join([*figures, f'{report['seconds_per_picture']:.2f} s a picture'])}")
+        figures = [
+            f"PSNR {output} {value:.2f} dB ({report['psnr_foreground'][output]:.2f} on the object)"
+            for output, value in report.get("psnr", {}).items()
+        ]
+        figures.append(f"{report['seconds_per_picture']:.2f} s a picture")
+        print(f"{report['input']}: {', '.join(figures)}")
     for output in reports[0].get("psnr", {}):
         mean = sum(r["psnr"][output] for r in reports) / len(reports)
         print(f"mean PSNR {output} {mean:.2f} dB over {len(reports)} objects")

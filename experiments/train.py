@@ -14,8 +14,8 @@ from absl import flags
 from . import launch
 
 _PRESET = flags.DEFINE_string("preset", "compact", "Network: paper, compact or tiny.")
-_DATA = flags.DEFINE_string("data", None, "Data set folder, made by build_dataset.", required=True)
-_OUTPUT = flags.DEFINE_string("output", None, "Folder of the run; an interrupted run there goes on.", required=True)
+_DATA = flags.DEFINE_string("data", None, "Data set folder, made by build_dataset.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder of the run; an interrupted run there goes on.")
 _STEPS = flags.DEFINE_integer("steps", 10_000, "Optimiser steps.", lower_bound=1)
 _BATCH = flags.DEFINE_integer("batch", 6, "Patches a step, over all devices.", lower_bound=1)
 _PATCH = flags.DEFINE_integer("patch", 192, "Side of a patch, pixels.", lower_bound=8)
@@ -30,6 +30,8 @@ _SEED = flags.DEFINE_integer("seed", 0, "Seed of initial weights, batches and li
 
 def main():
     """Flags to one training run."""
+    launch.require(data=_DATA.value, output=_OUTPUT.value)
+    launch.keep_compiled_programs()
     from rendernet_jax import network
     from rendernet_jax.data.source import Source
     from rendernet_jax.errors import InputError
@@ -59,8 +61,8 @@ def main():
                 "layers or heads; choose the matching --preset"
             )
     output = launch.prepare_output(_OUTPUT.value, overwrite=True)
-    source = Source(_DATA.value)
-    print(f"{len(source)} training views, {recipe.steps} steps of {recipe.batch} patches of {recipe.patch} pixels")
+    source = Source(_DATA.value, config.upsample)
+    print(f"{len(source.training)} training views, {recipe.steps} steps of {recipe.batch} patches of {recipe.patch} pixels")
     began = time.time()
     scores = train(
         config,
@@ -69,11 +71,19 @@ def main():
         output,
         eval_every=_EVAL_EVERY.value,
         warm_start=warm_start,
-        provenance={"command": command(), "data": source.provenance, **machine()},
+        provenance={"command": command(), "data": describe_data(_DATA.value), **machine()},
     )
     if scores:
         print(", ".join(f"{name} {value:.3f}" for name, value in scores.items()))
     print(f"{(time.time() - began) / 60:.1f} minutes; wrote {output}/weights.npz, log.jsonl, sheets/, checkpoints/")
+
+
+def describe_data(folder: str) -> dict:
+    """What the weights' card says of the data set."""
+    from rendernet_jax.data.shards import read_manifest
+
+    manifest = read_manifest(folder)
+    return {key: manifest[key] for key in ("arguments", "settings", "counts", "names_sha256")}
 
 
 if __name__ == "__main__":

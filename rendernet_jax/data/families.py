@@ -11,10 +11,7 @@ import zlib
 
 import numpy as np
 
-try:
-    from rendernet_jax.data.meshes import Mesh, normalise
-except ImportError:  # TEMPORARY until meshes.py lands
-    from rendernet_jax.data._mesh_stub import Mesh, normalise
+from rendernet_jax.data.meshes import Mesh, normalise
 from rendernet_jax.data.procedural import chairs, creatures, csg, hardware, lamps_vases, storage
 from rendernet_jax.data.procedural.parts import join
 from rendernet_jax.errors import InputError

@@ -39,7 +39,7 @@ def main(source: str, output: str, memory_bytes: str) -> None:
 
 
 def read_obj(o3d, path: Path) -> dict:
-    """Vertices, vertex colours and polygons of an OBJ file; parts and materials are merged, lines and points dropped."""
+    """Vertices, vertex colours and polygons of an OBJ file; its parts are merged, lines and points dropped."""
     text = path.read_bytes().replace(b"\r\n", b"\n").replace(b"\\\n", b" ")
     kept = [line for line in text.split(b"\n") if line.split(None, 1)[:1] in ([b"v"], [b"vt"], [b"vn"], [b"f"])]
     with tempfile.TemporaryDirectory() as folder:
@@ -49,7 +49,7 @@ def read_obj(o3d, path: Path) -> dict:
 
 
 def read_off(path: Path) -> dict:
-    """OFF, COFF and NOFF text files with polygons of any size (fans), ``#`` comments, and counts glued to the header."""
+    """OFF, COFF and NOFF text with polygons of any size (fans), ``#`` comments, and counts glued to the header."""
     lines = [line.split("#", 1)[0].strip() for line in path.read_text("utf-8", errors="replace").splitlines()]
     lines = [line for line in lines if line]
     header = re.match(r"(C?)(N?)OFF\s*(.*)$", lines[0]) if lines else None
@@ -58,7 +58,7 @@ def read_off(path: Path) -> dict:
     lines = [header[3]] * bool(header[3]) + lines[1:]
     counts = [int(token) for token in lines[0].split()[:2]] if lines else []
     if len(counts) != 2 or min(counts) < 0 or sum(counts) > len(lines) - 1:
-        raise ValueError(f"it declares (vertices, faces) = {tuple(counts)} but has {max(len(lines) - 1, 0)} lines of them")
+        raise ValueError(f"it declares {counts} vertices and faces but has {max(len(lines) - 1, 0)} lines of them")
     table = np.array([line.split() for line in lines[1 : 1 + counts[0]]], dtype=np.float64)
     if table.ndim != 2 or table.shape[1] < 3:
         raise ValueError("its vertices do not have three coordinates")

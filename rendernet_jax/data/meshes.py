@@ -43,14 +43,14 @@ class Mesh:
     def __post_init__(self):
         vertices, faces = np.asarray(self.vertices), np.asarray(self.faces)
         if vertices.ndim != 2 or vertices.shape[1] != 3 or vertices.dtype.kind not in "fiu" or not len(vertices):
-            raise InputError(f"vertices: expected numbers [V, 3] with V >= 1, got {_describe(vertices)}; repair the mesh")
+            raise InputError(f"vertices: expected numbers [V, 3], V >= 1, got {_describe(vertices)}; repair the mesh")
         if faces.ndim != 2 or faces.shape[1] != 3 or faces.dtype.kind not in "iu" or not len(faces):
-            raise InputError(f"faces: expected integers [F, 3] with F >= 1, got {_describe(faces)}; triangulate the mesh")
+            raise InputError(f"faces: expected integers [F, 3], F >= 1, got {_describe(faces)}; triangulate the mesh")
         with np.errstate(over="ignore"):
             vertices = np.ascontiguousarray(vertices, np.float32)
         if not np.isfinite(vertices).all():
             bad = int((~np.isfinite(vertices)).any(axis=1).sum())
-            raise InputError(f"vertices: expected finite coordinates, got {bad} vertices with NaN or infinity; repair them")
+            raise InputError(f"vertices: expected finite coordinates, got {bad} with NaN or infinity; repair the mesh")
         low, high = int(faces.min()), int(faces.max())
         if low < 0 or high >= len(vertices):
             wanted = f"indices from 0 to {len(vertices) - 1}"
@@ -110,7 +110,7 @@ def normalise(mesh: Mesh) -> Mesh:
 def save_mesh(path, mesh: Mesh) -> None:
     """Write a mesh as ``.obj``, ``.ply``, ``.off``, ``.stl`` or ``.glb``; an existing file is replaced.
 
-    STL carries no colours; PLY and OFF carry them in 8 bits.
+    STL carries no colours; PLY and OFF carry them in 8 bits; OFF carries six digits of a coordinate.
 
     Raises:
         InputError: another suffix, or the file cannot be written.

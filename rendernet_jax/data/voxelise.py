@@ -1,8 +1,8 @@
 """Meshes to voxels: occupancy of a mesh that stands in the cube ``[-.5, .5]^3``.
 
 Two rules fill any mesh, however broken. *Binary*: a cell is set when its centre is within half a cell of the surface,
-or when such cells enclose it (6-connected flood fill from outside the cube). *Coverage*: the mean of 4^3 sub-cells, each
-set by the same rule on the grid of sub-cells. What becomes of each kind of mesh:
+or when such cells enclose it (6-connected flood fill from outside the cube). *Coverage*: the mean of 4^3 sub-cells,
+each set by the same rule on the grid of sub-cells. What becomes of each kind of mesh:
 
 - closed meshes, and parts that overlap or touch: solid, inner walls included; the winding does not matter;
 - triangle soups and cracked or slightly open meshes: solid where no gap is wider than a cell (coverage: a sub-cell);
@@ -26,7 +26,7 @@ from rendernet_jax.data.meshes import Mesh
 from rendernet_jax.errors import InputError
 
 SUBCELLS = 4  # a side, for coverage
-MAX_GRID = 256
+MAX_CELLS = 512  # a side of the finest grid, which takes 5 bytes a cell while it is filled
 MAX_SAMPLES = 20_000_000
 _TIE = 1e-3  # cells; float32 leaves about 1e-5 at 1024 cells
 _BASE = 16  # cells a side of the coarsest level that is queried throughout
@@ -37,7 +37,7 @@ def voxelise(mesh: Mesh, grid: int = 64, occupancy: str = "coverage") -> np.ndar
 
     Args:
         mesh: a mesh within the cube.
-        grid: cells a side, G.
+        grid: cells a side, G; at most 128 for coverage and 512 for binary.
         occupancy: "coverage" (fractions, multiples of 1/64) or "binary" (0 and 1).
 
     Returns:
@@ -48,7 +48,7 @@ def voxelise(mesh: Mesh, grid: int = 64, occupancy: str = "coverage") -> np.ndar
     """
     if occupancy not in ("coverage", "binary"):
         raise InputError(f"occupancy: expected 'coverage' or 'binary', got {occupancy!r}; choose one")
-    scene = _scene(mesh, grid)
+    scene = _scene(mesh, grid, MAX_CELLS if occupancy == "binary" else MAX_CELLS // SUBCELLS)
     if occupancy == "binary":
         return _fill(_shell(scene, grid)).astype(np.float32)[..., None]
     fine = _fill(_shell(scene, SUBCELLS * grid))
@@ -60,8 +60,8 @@ def voxelise(mesh: Mesh, grid: int = 64, occupancy: str = "coverage") -> np.ndar
 def sampled(mesh: Mesh, grid: int = 64, seed: int = 0) -> np.ndarray:
     """Occupancy by the rule of many published voxel files: hollow where the mesh is open.
 
-    A cell is set when a random surface sample lies in it (about 32 samples a cell face) or its centre is inside a closed
-    piece of the mesh; open pieces stay shells.
+    A cell is set when a random surface sample lies in it (about 32 samples a cell face) or its centre is inside a
+    closed piece of the mesh; open pieces stay shells.
 
     Args:
         mesh: a mesh within ``[-.5, .5]^3``.
@@ -74,7 +74,7 @@ def sampled(mesh: Mesh, grid: int = 64, seed: int = 0) -> np.ndarray:
     Raises:
         InputError: the mesh leaves the cube, or grid is out of range.
     """
-    _scene(mesh, grid)
+    _scene(mesh, grid, MAX_CELLS)
     cells = np.zeros((grid,) * 3, bool)
     index = np.floor((_surface_samples(mesh, 32 * grid**2, seed) + 0.5) * grid).astype(int)
     cells[tuple(np.clip(index, 0, grid - 1).T)] = True
@@ -83,9 +83,10 @@ def sampled(mesh: Mesh, grid: int = 64, seed: int = 0) -> np.ndarray:
     return cells.astype(np.float32)[..., None]
 
 
-def _scene(mesh: Mesh, grid: int):
-    if not isinstance(grid, int) or not 1 <= grid <= MAX_GRID:
-        raise InputError(f"grid: expected a whole number of cells from 1 to {MAX_GRID}, got {grid!r}; change it")
+def _scene(mesh: Mesh, grid: int, largest: int):
+    """Check the arguments that all rules share and make the mesh ready for distances."""
+    if not isinstance(grid, int) or not 1 <= grid <= largest:
+        raise InputError(f"grid: expected a whole number of cells from 1 to {largest}, got {grid!r}; change it")
     reach = float(np.abs(mesh.vertices[mesh.faces.reshape(-1)]).max())
     if reach > 0.5 + 1e-6:
         raise InputError(f"mesh: expected coordinates in [-.5, .5], got {reach:.4g}; normalise it first")
@@ -139,8 +140,7 @@ def _fill(shell: np.ndarray) -> np.ndarray:
     return filled
 
 
-
-# --- the sampled rule ---------------------------------------------------------------------------------------------------
+# --- the sampled rule -------------------------------------------------------------------------------------------------
 
 
 def _surface_samples(mesh: Mesh, density: float, seed: int) -> np.ndarray:
@@ -186,8 +186,8 @@ def _set_inside(cells: np.ndarray, vertices: np.ndarray, faces: np.ndarray) -> N
     low = np.floor((used.min(axis=0) + 0.5) * grid).astype(int).clip(0, grid - 1)
     high = np.floor((used.max(axis=0) + 0.5) * grid).astype(int).clip(0, grid - 1) + 1
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    centres = (np.stack(np.meshgrid(*(np.arange(a, b) for a, b in zip(low, high, strict=True)), indexing="ij"), -1)) + 0.5
-    points = o3d.core.Tensor((centres / grid - 0.5).astype(np.float32))
+    centres = (np.moveaxis(np.mgrid[box], 0, -1) + 0.5) / grid - 0.5
+    points = o3d.core.Tensor(centres.astype(np.float32))
     # The majority of three rays: one that meets an edge or a vertex may be counted wrong.
     inside = _raycasting_scene(vertices, faces).compute_occupancy(points, nthreads=1, nsamples=3)
     cells[box] |= inside.numpy() > 0.5

@@ -42,7 +42,7 @@ def train(
     sheets/{step}.png (validation views: reference above, network below).
 
     Args:
-        source: has ``batch(rng, count, patch, upsample)`` and ``views(count)``, see ``data.source.Source``.
+        source: has ``batch(rng, count, patch)``, ``validation`` and ``views(indices)``, see ``data.source.Source``.
         warm_start: parameters to begin with; random if None.
         provenance: kept in weights.json.
 
@@ -62,7 +62,7 @@ def train(
     best = _best_so_far(folder / "log.jsonl", start)
     step = data_parallel(make_step(config, recipe))
     evaluate = Evaluation(config, source, folder / "sheets")
-    batches = _Prefetch(lambda i: make_batch(source, recipe, config, i), start, recipe.steps)
+    batches = _Prefetch(lambda i: make_batch(source, recipe, i), start, recipe.steps)
     scores = {}
     with batches, open(folder / "log.jsonl", "a") as log, tqdm(total=recipe.steps, initial=start, disable=None) as bar:
 
@@ -102,10 +102,10 @@ def train(
     return scores
 
 
-def make_batch(source, recipe: Recipe, config: network.Config, index: int) -> dict:
+def make_batch(source, recipe: Recipe, index: int) -> dict:
     """Batch number ``index``: a function of the seed and the index alone."""
     rng = np.random.default_rng([recipe.seed, index])
-    batch = source.batch(rng, recipe.batch, recipe.patch, config.upsample)
+    batch = source.batch(rng, recipe.batch, recipe.patch)
     targets = ("mask", "normal", "depth", "ao", "contour", "albedo")
     return {
         **{k: v for k, v in batch.items() if k not in targets},
@@ -129,7 +129,8 @@ class Evaluation:
 
     def __init__(self, config, source, folder, count=8):
         self._folder = folder
-        self._views = source.views(count)
+        indices = np.linspace(0, len(source.validation) - 1, min(count, len(source.validation))).astype(int)
+        self._views = [source.views([source.validation[i]]) for i in indices]
         size = self._views[0]["mask"].shape[1]
         self._draw = jax.jit(lambda params, grid, pose: render_buffers(params, config, grid, Pose(**pose), size))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .draws import chance, pick, sides_of, thin
+from .fields import Capsule, Ellipsoid, solidify
 from .parts import (
     Part,
     beam,
@@ -96,7 +97,7 @@ def polyhedron(rng) -> Part:
 
 def csg(rng) -> list[Part]:
     """One primitive, a composition, blocks, letters, holes carved by booleans, or an architectural model."""
-    make = pick(rng, (single, 0.8), (composition, 2.0), (blocks, 1.2), (glyph, 1.2), (carved, 2.0), (building, 1.0), (stairs, 0.6))
+    make = pick(rng, (single, 0.8), (composition, 2.0), (blocks, 1.2), (glyph, 1.2), (drilled, 1.2), (milled, 1.2), (building, 1.0), (stairs, 0.6))
     return make(rng)
 
 
@@ -158,28 +159,55 @@ def glyph(rng) -> list[Part]:
     return [sweep(path, rectangle(width * 2, depth * 2), up=(0, 0, 1))]
 
 
-def carved(rng) -> list[Part]:
-    """A primitive with holes and notches, by Open3D's booleans; left whole where they fail."""
-    import open3d as o3d
+def bored(outline, hole, low, high) -> Part:
+    """A plate with a hole; both outlines [M, 2] in (x, z) have equally many points, one for one."""
+    rings = [np.insert(o, 1, y, axis=1) for o, y in ((outline, low), (outline, high), (hole, high), (hole, low))]
+    return loft(rings, loop=True)
 
-    def solid(part):
-        vertices, faces = part
-        mesh = o3d.t.geometry.TriangleMesh(o3d.core.Tensor(vertices.astype(np.float32)), o3d.core.Tensor(faces.astype(np.int32)))
-        return mesh
 
-    base = cuboid((0, 0, 0), rng.uniform(0.4, 1.0, 3)) if chance(rng, 0.6) else revolve([(0.5, 0), (0.5, rng.uniform(0.2, 1))], 40)
-    base = place(base, move=-(base[0].max(0) + base[0].min(0)) / 2)
-    result = solid(base)
+def rim_of_box(width, depth, count=48) -> np.ndarray:
+    """Outline [count, 2] of a rectangle, its points at equal angles (corners included, for ``count`` a multiple of 8)."""
+    t = (np.arange(count) + 0.0) * (2 * np.pi / count)
+    c, s = np.cos(t), np.sin(t)
+    return np.stack([c, s], -1) / np.maximum(abs(c), abs(s))[:, None] * [width / 2, depth / 2]
+
+
+def drilled(rng) -> list[Part]:
+    """A plate or block of cells, each with a round or square bore, blind or through, or left whole or away."""
+    n, m, layers = int(rng.integers(1, 4)), int(rng.integers(1, 4)), int(rng.integers(1, 3))
+    hole, power = rng.uniform(0.2, 0.85), pick(rng, (2.0, 3.0), 6.0, 1.2)
+    w, d = 1.0, rng.uniform(0.6, 1.0)
+    parts, y = [], 0.0
+    for layer in range(layers):
+        t = thin(rng, 0.03, 0.8)
+        for i in range(n):
+            for j in range(m):
+                kind = pick(rng, ("bore", 3.0), ("whole", 1.0 + layer), ("none", 0.25 * (n * m > 2)))
+                at = (i * w, y, j * d)
+                if kind == "whole":
+                    parts.append(place(cuboid((0, t / 2, 0), (w, t, d)), move=at))
+                elif kind == "bore":
+                    inner = superellipse(hole * w / 2, hole * d / 2, power, 48)
+                    parts.append(place(bored(np.roll(rim_of_box(w, d), 0, 0), inner, 0, t), move=at))
+        y += t
+    return [place(parts, pick(rng, np.eye(3), turn("x", np.pi / 2), turn("z", np.pi / 2)))] if parts else single(rng)
+
+
+def milled(rng) -> list[Part]:
+    """A block, cylinder or ball with bores, slots and dents along and across."""
+    size = rng.uniform(0.25, 0.5, 3)
+    adds = [Ellipsoid((0, 0, 0), tuple(size), 0.002, None, pick(rng, (2.0, 1.0), (16.0, 2.0)))]
+    if chance(rng, 0.4):
+        adds.append(Capsule((-0.5, 0, 0), (0.5, 0, 0), rng.uniform(0.1, 0.3), rng.uniform(0.1, 0.3), 0.005))
+    cuts = []
     for _ in range(int(rng.integers(1, 4))):
+        axis, at = np.eye(3)[int(rng.integers(3))], rng.uniform(-0.25, 0.25, 3)
+        r = rng.uniform(0.06, 0.22)
         if chance(rng, 0.6):
-            tool = revolve([(rng.uniform(0.06, 0.25), -1.1), (rng.uniform(0.06, 0.25), 1.1)], 2 * sides_of(rng))
+            cuts.append(Capsule(tuple(at - axis), tuple(at + axis * pick(rng, 1.0, 0.1)), r, r, 0.003))
         else:
-            tool = cuboid((0, 0, 0), rng.uniform(0.15, 0.6, 3) + [0, 0.8, 0])
-        turned = turn(pick(rng, "x", "z", "y"), pick(rng, (np.pi / 2, 2.0), rng.uniform(0, np.pi)))
-        cut = result.boolean_difference(solid(place(tool, turned, rng.uniform(-0.3, 0.3, 3))))
-        result = result if cut.is_empty() or len(cut.triangle.indices) < 4 else cut
-    part = result.vertex.positions.numpy().astype(np.float64), result.triangle.indices.numpy().astype(np.int64)
-    return [place(part, np.eye(3) if chance(rng, 0.6) else spin(rng))]
+            cuts.append(Ellipsoid(tuple(at + 0.3 * axis), tuple(rng.uniform(0.08, 0.3, 3) + axis * 0.3), 0.003, None, 14.0))
+    return [place(solidify(adds, cuts, int(pick(rng, 48, 60))), np.eye(3) if chance(rng, 0.6) else spin(rng))]
 
 
 def building(rng) -> list[Part]:
@@ -288,7 +316,7 @@ def fan_of_sheets(rng) -> list[Part]:
     outline = pick(rng, rectangle(1.0, rng.uniform(0.2, 1)), superellipse(0.5, 0.4, 3, 32))
     part = extrude(outline, 0, t, "y")
     parts = [place(part, turn("y", twist * i), (0, i * pitch, 0)) for i in range(count)]
-    parts += [rod((x, 0, 0), (x, count * pitch, 0), thin(rng, 0.004, 0.03)) for x in pick(rng, (0.0,), (-0.3, 0.3))]
+    parts += [rod((x, 0, 0), (x, count * pitch, 0), thin(rng, 0.004, 0.03)) for x in pick(rng, [0.0], [-0.3, 0.3])]
     return [place(parts, pick(rng, np.eye(3), turn("x", np.pi / 2), turn("z", np.pi / 2)))]
 
 

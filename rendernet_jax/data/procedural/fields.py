@@ -62,8 +62,21 @@ class Ellipsoid:
         return (length - 1) * np.float32(r.min() + 0.3 * (r.mean() - r.min()))
 
 
+MAX_FACES = 56_000
+
+
 def solidify(adds, cuts=(), resolution: int = 72) -> Part:
-    """Iso-surface of the smooth union of ``adds`` minus ``cuts``; ``resolution`` cells along the longest side."""
+    """Iso-surface of the smooth union of ``adds`` minus ``cuts``.
+
+    ``resolution`` cells lie along the longest side, fewer where the surface would exceed :data:`MAX_FACES`.
+    """
+    part = _surface(adds, cuts, resolution)
+    if len(part[1]) > MAX_FACES:
+        part = _surface(adds, cuts, int(0.95 * resolution * (MAX_FACES / len(part[1])) ** 0.5))
+    return part
+
+
+def _surface(adds, cuts, resolution: int) -> Part:
     low = np.min([a.bounds()[0] for a in adds], axis=0)
     high = np.max([a.bounds()[1] for a in adds], axis=0)
     step = float((high - low).max()) / resolution

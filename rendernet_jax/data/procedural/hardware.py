@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .csg import spin, torus
+from .csg import bored, spin, torus
 from .draws import chance, pick, sides_of, thin
 from .fields import Capsule, Ellipsoid, solidify
 from .parts import Part, beam, both_sides, box, cuboid, loft, mirror, place, rectangle, regular, revolve, rod, spline, superellipse, superellipsoid, sweep, tube, turn
@@ -15,12 +15,6 @@ def hardware(rng) -> list[Part]:
     make = pick(rng, nut, bolt, gear, (ring, 1.5), wheel, spring, chain, (wing_nut, 1.5), bracket, knot)
     part = make(rng)
     return part if chance(rng, 0.6) else [place(part, spin(rng))]
-
-
-def bored(outline, hole, low, high) -> Part:
-    """A plate with a hole; both outlines [M, 2] in (x, z) have equally many points, one for one."""
-    rings = [np.insert(o, 1, y, axis=1) for o, y in ((outline, low), (outline, high), (hole, high), (hole, low))]
-    return loft(rings, loop=True)
 
 
 def nut(rng) -> list[Part]:

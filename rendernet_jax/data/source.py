@@ -1,0 +1,198 @@
+"""Training batches and validation views from a data set that is held in memory, byte for byte as it was stored."""
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import pathlib
+
+import numpy as np
+
+from rendernet_jax.data import shards
+from rendernet_jax.errors import InputError
+
+TARGETS = ("mask", "normal", "depth", "ao", "contour")
+GRIDS = {"coverage": 0.6, "binary": 0.25, "sampled": 0.15}  # how often a training sample sees each kind
+HALF_SIZE = 0.25  # share of the training samples whose view is box-filtered to half its size
+ALIGNMENT = 8  # pixel offsets of patches are multiples of it: whole camera-grid columns
+_JITTER = 0.25  # of the patch, by which its centre leaves the covered pixel that was drawn
+_MARGIN = 2  # stored pixels around an object
+_OUTSIDE = {"mask": 0.0, "normal": 0.0, "depth": -1.0, "ao": 1.0, "contour": 0.0}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class View:
+    """One view, cropped to what it shows: ``channels`` hold the pixels from ``(top, left)`` on, as stored."""
+
+    shape: int
+    pose: np.ndarray  # float32 [8], shards.POSE_COLUMNS
+    top: int
+    left: int
+    channels: dict[str, np.ndarray]
+
+
+class Source:
+    """Every view of a data set, in memory (a view of 512 x 512 takes about 1 MB), split by shape.
+
+    Attributes:
+        size: pixels on a view's side.
+        grid: cells on an object grid's side.
+        training, validation: indices of views; a shape's views are all on the same side, which its name alone
+            decides (if no name falls to validation, the nearest one does, provided there are two shapes).
+
+    Raises:
+        InputError: no finished data set in the folder, or a damaged one, or one without ambient occlusion.
+    """
+
+    def __init__(self, folder, upsample: int = 2, validation: float = 0.04):
+        """Load ``folder``. ``upsample`` is the number of pixels a camera-grid column covers."""
+        manifest = shards.read_manifest(folder)
+        settings = manifest["settings"]
+        if not settings["ao"]:
+            raise InputError(f"data set: expected ambient occlusion in {folder}, got a set built with --noao")
+        if upsample < 1 or ALIGNMENT % upsample or settings["size"] % (2 * upsample):
+            wanted = f"a divisor of {ALIGNMENT} and of half the {settings['size']} pixels of a view"
+            raise InputError(f"upsample: expected {wanted}, got {upsample}")
+        self.size, self.grid, self.upsample = settings["size"], settings["grid"], upsample
+        self.names = [entry["name"] for entry in manifest["shards"]]
+        self._grids, self._views = [], []
+        paths = [pathlib.Path(folder) / entry["file"] for entry in manifest["shards"]]
+        with concurrent.futures.ThreadPoolExecutor(4) as threads:
+            for shape, (grids, views) in enumerate(threads.map(_load, paths)):
+                self._grids.append(grids)
+                self._views += [View(shape, **view) for view in views]
+        held_back = _split(self.names, validation)
+        shapes = np.array([view.shape for view in self._views])
+        self.validation = np.flatnonzero(held_back[shapes])
+        self.training = np.flatnonzero(~held_back[shapes])
+
+    def batch(self, rng: np.random.Generator, count: int, patch: int = 192) -> dict:
+        """Random patches of training views; a function of the generator's state alone.
+
+        Args:
+            rng: for example ``np.random.default_rng([seed, step])``, so that training resumes exactly.
+            count: samples, B.
+            patch: pixels on a side, P, a multiple of 8.
+
+        Returns:
+            Float32 arrays:
+
+            - ``grid`` ``[B, G, G, G, 1]``, of the kinds and frequencies of :data:`GRIDS`.
+            - ``pose``: dict of the fields of :class:`~rendernet_jax.camera.Pose`, ``[B]`` and ``[B, 3]``.
+            - ``left``, ``top``, ``extent`` ``[B]``: the patch in the frame ``[-1, 1]^2`` (smallest q_x, largest q_y,
+              side).
+            - ``columns`` ``[B]``: camera-grid columns over the whole frame. A patch spans ``P / upsample`` of them.
+            - ``mask``, ``depth`` (q_z), ``ao``, ``contour`` ``[B, P, P, 1]`` and ``normal`` ``[B, P, P, 3]``, with the
+              outside values of :func:`~rendernet_jax.data.references.trace`.
+
+        Raises:
+            InputError: the patch is larger than a view, or no multiple of 8.
+        """
+        if patch < ALIGNMENT or patch % ALIGNMENT or patch > self.size:
+            raise InputError(f"patch: expected a multiple of {ALIGNMENT} up to {self.size}, got {patch}")
+        samples = []
+        for index in rng.choice(self.training, count):
+            view = self._views[index]
+            step = 2 if rng.random() < HALF_SIZE and patch * 2 <= self.size else 1
+            kind = str(rng.choice(list(GRIDS), p=list(GRIDS.values())))
+            top, left = self._place(rng, view, patch, step)
+            samples.append(self._cut(view, kind, top, left, patch, step))
+        return _stack(samples)
+
+    def views(self, indices, occupancy: str = "coverage") -> dict:
+        """Whole views by index, in the form of :meth:`batch` with P = size.
+
+        Raises:
+            InputError: an unknown occupancy.
+        """
+        if occupancy not in GRIDS:
+            raise InputError(f"occupancy: expected one of {', '.join(GRIDS)}, got {occupancy!r}")
+        return _stack([self._cut(self._views[index], occupancy, 0, 0, self.size, 1) for index in indices])
+
+    def _place(self, rng: np.random.Generator, view: View, patch: int, step: int) -> tuple[int, int]:
+        """Top left pixel of a patch about some covered pixel, in the view at 1/step of its size."""
+        covered = np.flatnonzero(view.channels["mask"])
+        pick = int(covered[rng.integers(len(covered))]) if len(covered) else 0
+        row, column = np.divmod(pick, max(view.channels["mask"].shape[1], 1))
+        centre = np.array([view.top + row, view.left + column]) / step
+        corner = centre + rng.uniform(-_JITTER, _JITTER, 2) * patch - patch / 2
+        last = (self.size // step - patch) // ALIGNMENT
+        top, left = np.clip(np.rint(corner / ALIGNMENT), 0, last).astype(int) * ALIGNMENT
+        return int(top), int(left)
+
+    def _cut(self, view: View, kind: str, top: int, left: int, patch: int, step: int) -> dict:
+        """One sample: a patch of the view at 1/step of its size."""
+        frame = self.size // step
+        targets = {name: _paste(view, name, top * step, left * step, patch * step) for name in TARGETS}
+        fields = {
+            "grid": _decode_grid(self._grids[view.shape], kind),
+            "pose": shards.decode_poses(view.pose),
+            "left": np.float32(2.0 * left / frame - 1.0),
+            "top": np.float32(1.0 - 2.0 * top / frame),
+            "extent": np.float32(2.0 * patch / frame),
+            "columns": np.float32(frame / self.upsample),
+        }
+        return {**fields, **(box_filter(targets, step) if step > 1 else targets)}
+
+
+def box_filter(targets: dict[str, np.ndarray], step: int) -> dict[str, np.ndarray]:
+    """G-buffer ``[H, W, C]`` at 1/step of its size; what the object has is averaged over its covered part only."""
+    pool = lambda x: x.reshape(len(x) // step, step, -1, step, x.shape[2]).mean((1, 3), dtype=np.float32)  # noqa: E731
+    mask = targets["mask"]
+    small = {"mask": pool(mask), "contour": pool(targets["contour"])}
+    covered = small["mask"] > 0
+    divisor = np.where(covered, small["mask"], np.float32(1.0))
+    for name in ("normal", "depth", "ao"):
+        small[name] = np.where(covered, pool(targets[name] * mask) / divisor, np.float32(_OUTSIDE[name]))
+    return small
+
+
+def _load(path: pathlib.Path) -> tuple[dict, list[dict]]:
+    arrays = shards.read_shard(path)
+    grids = {name: arrays[name] for name in GRIDS}
+    return grids, [_crop(arrays, index) for index in range(len(arrays["poses"]))]
+
+
+def _crop(arrays: dict[str, np.ndarray], index: int) -> dict:
+    shown = (arrays["mask"][index] > 0) | (arrays["contour"][index] > 0)
+    spans = []
+    for axis in (1, 0):
+        used = np.flatnonzero(shown.any(axis))
+        first, last = (used[0], used[-1]) if len(used) else (0, -1)
+        spans.append((max(int(first) - _MARGIN, 0), int(last) + 1 + _MARGIN))
+    box = (slice(*spans[0]), slice(*spans[1]))
+    channels = {name: np.ascontiguousarray(arrays[name][index][box]) for name in TARGETS}
+    return {"pose": arrays["poses"][index], "top": spans[0][0], "left": spans[1][0], "channels": channels}
+
+
+def _paste(view: View, name: str, top: int, left: int, side: int) -> np.ndarray:
+    """Pixels [side, side, C] of a view's channel, decoded."""
+    stored = view.channels[name]
+    rows, columns = stored.shape[:2]
+    first = max(view.top, top), max(view.left, left)
+    last = min(view.top + rows, top + side), min(view.left + columns, left + side)
+    result = np.full((side, side, 3 if name == "normal" else 1), _OUTSIDE[name], np.float32)
+    if first[0] < last[0] and first[1] < last[1]:
+        part = stored[first[0] - view.top : last[0] - view.top, first[1] - view.left : last[1] - view.left]
+        result[first[0] - top : last[0] - top, first[1] - left : last[1] - left] = shards.decode_view(name, part)
+    return result
+
+
+def _decode_grid(grids: dict[str, np.ndarray], kind: str) -> np.ndarray:
+    if kind == "coverage":
+        return shards.decode_coverage(grids[kind])
+    return shards.decode_bits(grids[kind], len(grids["coverage"]))
+
+
+def _split(names: list[str], share: float) -> np.ndarray:
+    """Which shapes are held back for validation, [N]."""
+    places = np.array([int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big") / 2.0**48 for name in names])
+    held_back = places < share
+    if not held_back.any() and len(names) > 1:
+        held_back[places.argmin()] = True
+    return held_back
+
+
+def _stack(samples: list[dict]) -> dict:
+    first = samples[0]
+    return {k: _stack([s[k] for s in samples]) if isinstance(first[k], dict) else np.stack([s[k] for s in samples])
+            for k in first}  # fmt: skip
