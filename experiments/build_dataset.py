@@ -1,64 +1,70 @@
-"""Build a data set: ray-traced views and voxel grids of procedural shapes or of a folder of meshes."""
+"""Build a data set: ray-traced views and voxel grids of procedural shapes or of a folder of meshes.
+
+    python -m experiments.build_dataset --output=data/procedural --shapes=800
+    python -m experiments.build_dataset --source=ShapeNetCore/03001627 --output=data/chairs
+
+The same command continues an interrupted build. Meshes that cannot be used are skipped, and listed with the reason in
+OUTPUT/manifest.json, which is written last; contact_sheet.png shows what the set holds.
+"""
 
 import collections
 import os
+import pathlib
 import sys
 
 from absl import flags
 
-from rendernet_jax.data import dataset
-from rendernet_jax.data.families import FAMILIES
-from rendernet_jax.errors import InputError
+from . import _launch as launch
 
-from . import launch
-
-SOURCE = flags.DEFINE_string("source", "procedural", "'procedural', or a folder of obj, ply, off, stl or glb meshes.")
-OUTPUT = flags.DEFINE_string("output", None, "Folder for the data set; the same command continues an interrupted one.")
-SHAPES = flags.DEFINE_integer("shapes", 800, "Number of procedural shapes.")
-FAMILIES_ = flags.DEFINE_list("families", ["all"], f"'all', or procedural families: {', '.join(FAMILIES)}.")
-VIEWS = flags.DEFINE_integer("views", 3, "Views of each shape.")
-SIZE = flags.DEFINE_integer("size", 512, "Pixels on a picture's side.")
-GRID = flags.DEFINE_integer("grid", 64, "Cells on a voxel grid's side.")
-SEED = flags.DEFINE_integer("seed", 0, "Seed of shapes and views.")
-UP = flags.DEFINE_enum("up", "y", ["y", "z"], "Axis that points up in the mesh files of a folder.")
-AO = flags.DEFINE_bool("ao", True, "Store ambient occlusion, which takes most of the time.")
-WORKERS = flags.DEFINE_integer(
-    "workers", None, "Processes, by default one for each core; 0 works in this process, which a broken mesh may end."
+_SOURCE = flags.DEFINE_string("source", "procedural", "'procedural', or a folder of obj, ply, off, stl or glb meshes.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for the data set; an interrupted build there goes on.")
+_SHAPES = flags.DEFINE_integer("shapes", 800, "Number of procedural shapes.", lower_bound=1)
+_FAMILIES = flags.DEFINE_list("families", ["all"], "'all', or procedural families, for example chair,table.")
+_VIEWS = flags.DEFINE_integer("views", 3, "Views of each shape.", 1, 1000)
+_SIZE = flags.DEFINE_integer("size", 512, "Side of a picture, pixels.", 8, 4096)
+_GRID = flags.DEFINE_integer("grid", 64, "Voxels on each side of a grid.", 4, 512)
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of shapes and views.", lower_bound=0)
+_UP = flags.DEFINE_enum("up", "y", ["y", "z"], "Upward axis of a folder's mesh files; never guessed.")
+_AO = flags.DEFINE_bool("ao", True, "Store ambient occlusion, which takes most of the time and training needs.")
+_WORKERS = flags.DEFINE_integer(
+    "workers", None, "Processes, by default one a core; 0 works in this one, which a mesh may crash.", lower_bound=0
 )
-OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace another data set in the output folder.")
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace what the output folder holds of a data set.")
 
 
-def main() -> None:
-    """Flags to tasks and settings, one call, and a summary."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = cores if WORKERS.value is None else WORKERS.value
-    if workers < 0:
-        raise InputError(f"workers: expected 0 or more, got {workers}")
-    tasks = make_tasks()
-    settings = dataset.Settings(views=VIEWS.value, size=SIZE.value, grid=GRID.value, ao=AO.value)
-    output = launch.prepare_output(OUTPUT.value, overwrite=True)  # an unfinished set is continued, others refused
-    manifest = dataset.build(tasks, output, settings, workers, describe_source(), OVERWRITE.value)
-    counts = manifest["counts"]
+def main():
+    """Flags to one build."""
+    launch.require(source=_SOURCE.value, output=_OUTPUT.value)
+    from rendernet_jax.data import dataset, families, tasks
+
+    if _SOURCE.value == "procedural":
+        chosen = families.FAMILIES if _FAMILIES.value == ["all"] else _FAMILIES.value
+        shapes = tasks.procedural_tasks(_SHAPES.value, chosen, _SEED.value)
+    else:
+        shapes = tasks.folder_tasks(_SOURCE.value, _UP.value, _SEED.value)
+    settings = dataset.Settings(views=_VIEWS.value, size=_SIZE.value, grid=_GRID.value, ao=_AO.value)
+    output = launch.prepare_output(_OUTPUT.value)
+    manifest = dataset.build(shapes, output, settings, count_workers(), describe_source(), _OVERWRITE.value)
     for mesh in manifest["skipped"]:
         print(f"skipped {mesh['name']}: {mesh['reason']}", file=sys.stderr)
-    families = collections.Counter(shard["family"] or "file" for shard in manifest["shards"])
-    print(", ".join(f"{family} {count}" for family, count in families.most_common()))
+    made = collections.Counter(shard["family"] or "files" for shard in manifest["shards"])
+    print(", ".join(f"{family} {count}" for family, count in made.most_common()))
+    counts = manifest["counts"]
     print(f"{output}: complete, {counts['shapes']} shapes, {counts['views']} views, {counts['skipped']} skipped")
 
 
-def make_tasks() -> list[dataset.Task]:
-    """The shapes that the flags name."""
-    if SOURCE.value == "procedural":
-        families = FAMILIES if FAMILIES_.value == ["all"] else FAMILIES_.value
-        return dataset.procedural_tasks(SHAPES.value, families, SEED.value)
-    return dataset.folder_tasks(SOURCE.value, UP.value, SEED.value)
+def count_workers() -> int:
+    """The flag's number of processes, else one for each core that this process may use."""
+    if _WORKERS.value is not None:
+        return _WORKERS.value
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def describe_source() -> dict:
-    """What the manifest says of the source."""
-    if SOURCE.value == "procedural":
-        return {"source": "procedural", "shapes": SHAPES.value, "families": FAMILIES_.value, "seed": SEED.value}
-    return {"source": SOURCE.value, "up": UP.value, "seed": SEED.value}
+    """What the manifest says of the source; a build is continued with the same only."""
+    if _SOURCE.value == "procedural":
+        return {"source": "procedural", "shapes": _SHAPES.value, "families": _FAMILIES.value, "seed": _SEED.value}
+    return {"source": pathlib.PurePath(_SOURCE.value).as_posix(), "up": _UP.value, "seed": _SEED.value}
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pathlib
 
 from absl import flags
 
-from . import launch
+from . import _launch as launch
 
 _MESHES = flags.DEFINE_string("meshes", None, "Folder of meshes, searched with its sub-folders.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for the report.")
@@ -32,7 +32,7 @@ def main():
     meshes = pathlib.Path(_MESHES.value)
     if not meshes.is_dir():
         raise InputError(f"--meshes: expected a folder, got {_MESHES.value!r}")
-    output = launch.prepare_output(_OUTPUT.value, overwrite=True)
+    output = launch.prepare_output(_OUTPUT.value)
     launch.refuse_existing([output / "report.json"], _OVERWRITE.value)
     plan = evaluation.Plan(
         meshes, output, _WEIGHTS.value, occupancies=tuple(_OCCUPANCY.value), size=_SIZE.value, up=_UP.value

@@ -7,7 +7,7 @@ INPUT may be a folder: OUTPUT then gets one sub-folder for each file. Writes {in
 
 from absl import flags
 
-from . import launch
+from . import _launch as launch
 
 _OUTPUTS = "phong,toon,contour,ao,normal,depth,mask"
 _INPUT = flags.DEFINE_string("input", None, "Mesh (obj ply off stl glb), voxels (binvox npz npy), or a folder of them.")
@@ -51,7 +51,7 @@ def main():
     views = batch_render.read_views(_POSES.value, defaults)
     job = batch_render.Job(
         input=_INPUT.value,
-        output=launch.prepare_output(_OUTPUT.value, overwrite=True),
+        output=launch.prepare_output(_OUTPUT.value),
         views=views,
         weights=_WEIGHTS.value,
         outputs=tuple(_OUTPUT_NAMES.value),

@@ -11,7 +11,7 @@ import time
 
 from absl import flags
 
-from . import launch
+from . import _launch as launch
 
 _PRESET = flags.DEFINE_string("preset", "compact", "Network: paper, compact or tiny.")
 _DATA = flags.DEFINE_string("data", None, "Data set folder, made by build_dataset.")
@@ -60,7 +60,7 @@ def main():
                 f"--weights: expected weights of preset {config.name!r}, got those of {found.name!r} with other "
                 "layers or heads; choose the matching --preset"
             )
-    output = launch.prepare_output(_OUTPUT.value, overwrite=True)
+    output = launch.prepare_output(_OUTPUT.value)
     source = Source(_DATA.value, config.upsample)
     print(f"{len(source.training)} training views, {recipe.steps} steps of {recipe.batch} patches of {recipe.patch} pixels")
     began = time.time()

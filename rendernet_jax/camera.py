@@ -33,8 +33,11 @@ class Pose:
     inverse_distance: jax.Array | float = 0.0  # [...], 0 <= d < 1; 0 is orthographic
 
     def __getitem__(self, index):
-        """Select along the leading batch axis of every field."""
-        return jax.tree.map(lambda x: jnp.asarray(x)[index], broadcast(self))
+        """Select along the leading batch axis of every field. Raises IndexError beyond its end, which ends a loop."""
+        pose = broadcast(self)
+        if isinstance(index, int) and not -len(pose.azimuth) <= index < len(pose.azimuth):
+            raise IndexError(f"pose {index} of {len(pose.azimuth)}")
+        return jax.tree.map(lambda x: x[index], pose)
 
 
 @flax.struct.dataclass
@@ -52,14 +55,27 @@ LIGHT_KEYS = ("light_azimuth_deg", "light_elevation_deg")
 
 
 def broadcast(pose: Pose) -> Pose:
-    """Pose whose fields are float32 arrays sharing one batch shape ``[...]`` (translation ``[..., 3]``)."""
+    """Pose whose fields are float32 arrays sharing one batch shape ``[...]`` (translation ``[..., 3]``).
+
+    Raises:
+        InputError: translation does not end in an axis of 3, or the batch axes do not broadcast.
+    """
     translation = jnp.asarray(pose.translation, jnp.float32)
     scalars = {
         f.name: jnp.asarray(getattr(pose, f.name), jnp.float32)
         for f in dataclasses.fields(pose)
         if f.name != "translation"
     }
-    shape = jnp.broadcast_shapes(translation.shape[:-1], *(s.shape for s in scalars.values()))
+    shapes = {name: s.shape for name, s in scalars.items()}
+    try:
+        shape = jnp.broadcast_shapes(translation.shape[:-1], *shapes.values())
+    except ValueError:
+        shape = None
+    if shape is None or translation.shape[-1:] != (3,):
+        raise InputError(
+            f"pose: expected fields of one batch shape [...] and translation [..., 3], got {shapes} and translation "
+            f"{translation.shape}; repeat or stack them"
+        )
     scalars = {name: jnp.broadcast_to(s, shape) for name, s in scalars.items()}
     return Pose(translation=jnp.broadcast_to(translation, (*shape, 3)), **scalars)
 
@@ -177,7 +193,12 @@ def pose_from_original(azimuth_deg: float, polar_deg: float, radius: float) -> P
 
     azimuth = 90 - p, elevation = 90 - t, scale = 3.3 / r. Its grid turned about voxel index 32, half a voxel off the
     centre of the grid; here an object always turns about its centre.
+
+    Raises:
+        InputError: a value is not finite, or ``radius <= 0``.
     """
+    if _finite("radius", radius, ()) <= 0:
+        raise InputError(f"radius: expected a number above 0, got {radius}; correct the file name")
     return pose_from_degrees(azimuth_deg=90.0 - azimuth_deg, elevation_deg=90.0 - polar_deg, scale=3.3 / radius)
 
 
@@ -187,7 +208,7 @@ def _finite(name: str, value, shape: tuple) -> np.ndarray:
     except (TypeError, ValueError):
         array = None
     if array is None or array.shape != shape or not np.isfinite(array).all():
-        wanted = f"{shape[0]} finite numbers" if shape else "a finite number"
+        wanted = f"{'x'.join(map(str, shape))} finite numbers" if shape else "a finite number"
         raise InputError(f"{name}: expected {wanted}, got {value!r}; correct the pose")
     return array
 
@@ -219,22 +240,25 @@ def pose_from_opengl(matrix, fov: float = 0.0, half_height: float = 1.0) -> Pose
     The camera cube is centred in depth on the world's origin; this does not change the picture.
 
     Raises:
-        InputError: the matrix is not rigid, the origin is not before a pinhole camera, or fov is out of range.
+        InputError: the matrix is not rigid, the origin is not before a pinhole camera, or fov or half_height is out
+            of range.
     """
-    matrix = np.asarray(matrix, np.float64)
-    if matrix.shape != (4, 4) or not np.allclose(matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3), atol=1e-4):
+    matrix = _finite("matrix", matrix, (4, 4))
+    if not np.allclose(matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3), atol=1e-4):
         raise InputError(f"matrix: expected a rigid 4x4 world-to-camera matrix, got {matrix!r}; remove its scale")
     if np.linalg.det(matrix[:3, :3]) < 0:
         raise InputError("matrix: expected a right-handed rotation, got a reflection; flip one axis")
     if not 0 <= fov < math.pi / 2:
         raise InputError(f"fov: expected 0 <= fov < pi/2 radians, got {fov}; wider views leave the camera cube")
     back = matrix[2, :3]
-    azimuth, elevation = math.atan2(back[0], back[2]), math.asin(np.clip(back[1], -1, 1))
+    azimuth, elevation = math.atan2(back[0], back[2]), math.atan2(back[1], math.hypot(back[0], back[2]))
     unrolled = np.asarray(rotation(Pose(azimuth=azimuth, elevation=elevation)), np.float64)
     turn = matrix[:3, :3] @ unrolled.T
     d = math.tan(fov / 2)
     if d > 0 and matrix[2, 3] >= 0:
         raise InputError(f"matrix: expected the origin before the camera (z < 0), got z = {matrix[2, 3]:.3g}")
+    if not 0 < half_height < math.inf:
+        raise InputError(f"half_height: expected a number above 0, got {half_height}; it is half the frame's side")
     scale = -1.0 / (d * matrix[2, 3]) if d > 0 else 1.0 / half_height
     return Pose(
         azimuth=azimuth,
@@ -257,16 +281,16 @@ def pose_to_opencv(pose: Pose) -> tuple[np.ndarray, float]:
 
 def pose_from_opencv(matrix, fov: float = 0.0, half_height: float = 1.0) -> Pose:
     """As :func:`pose_from_opengl`, for a matrix with x right, y down, z forward."""
-    return pose_from_opengl(_OPENCV @ np.asarray(matrix, np.float64), fov, half_height)
+    return pose_from_opengl(_OPENCV @ _finite("matrix", matrix, (4, 4)), fov, half_height)
 
 
 def look_at_matrix(eye, target=(0.0, 0.0, 0.0), up=(0.0, 1.0, 0.0)) -> np.ndarray:
     """World-to-camera OpenGL matrix ``[4, 4]`` of a camera at ``eye`` that looks at ``target``.
 
     Raises:
-        InputError: eye equals target, or ``up`` is parallel to the viewing direction.
+        InputError: not three finite numbers each, eye equals target, or ``up`` is parallel to the viewing direction.
     """
-    eye, target, up = (np.asarray(v, np.float64) for v in (eye, target, up))
+    eye, target, up = _finite("eye", eye, (3,)), _finite("target", target, (3,)), _finite("up", up, (3,))
     back = eye - target
     right = np.cross(up, back)
     if np.linalg.norm(back) < 1e-9 or np.linalg.norm(right) < 1e-9 * np.linalg.norm(back):

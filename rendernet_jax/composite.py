@@ -84,7 +84,8 @@ def _slab(grid: jax.Array, z: jax.Array) -> jax.Array:
     depth = grid.shape[-1]
     position = (1.0 - z) * (depth / 2.0) - 0.5
     cell = jnp.floor(position)
-    index = cell.astype(jnp.int32)[..., None] + jnp.arange(SLAB[0], SLAB[1] + 1)
+    index = cell.astype(jnp.int32)[..., None] + jnp.arange(SLAB[0], SLAB[1] + 1).reshape(1, 1, 1, -1)
+    index = jnp.where(index < 0, depth, index)  # a negative index would count from the far end
     values = jnp.take_along_axis(grid, index, axis=-1, mode="fill", fill_value=0.0)
     fraction = (position - cell)[..., None]
     return values[..., :-1] * (1.0 - fraction) + values[..., 1:] * fraction

@@ -42,8 +42,13 @@ def buffer_losses(predicted: dict, target: dict, light: Light) -> dict[str, jax.
 
 
 def total(losses: dict[str, jax.Array]) -> jax.Array:
-    """Weighted sum ``[B]`` of :func:`buffer_losses`."""
-    return sum({**_PICTURES, "depth": 0.25}[name] * loss for name, loss in losses.items())
+    """Weighted sum ``[B]`` of :func:`buffer_losses`, of root mean squares where they are squared errors.
+
+    The mean of PSNR over pictures falls with the logarithm of each picture's error; a root weighs hard pictures less
+    than their squared error would, and has a finite gradient where a picture is exact.
+    """
+    pictures = sum(_PICTURES[name] * jnp.sqrt(loss + 1e-5) for name, loss in losses.items() if name in _PICTURES)
+    return pictures + 0.25 * losses.get("depth", 0.0)
 
 
 def _only(buffers, names):

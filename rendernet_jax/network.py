@@ -9,6 +9,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from rendernet_jax import composite
@@ -101,7 +102,7 @@ PRESETS = {
             Stage(64, 1, resample=-1),
             Stage(128, 3, blocks=5, resample=-1),
             Stage(64, 1, blocks=1, resample=1),
-            Stage(32, 1, blocks=1, resample=1),
+            Stage(32, 1, resample=1),
         ),
     ),
     "tiny": Config(
@@ -320,8 +321,7 @@ def _dropout(key, x, rate):
 
 @functools.cache
 def _structure(config: Config):
-    with jax.ensure_compile_time_eval():
-        return nnx.split(nnx.eval_shape(lambda: RenderNet(config, rngs=nnx.Rngs(0))))
+    return nnx.split(nnx.eval_shape(lambda: RenderNet(config, rngs=nnx.Rngs(0))))
 
 
 def shapes(config: Config) -> dict:
@@ -332,6 +332,24 @@ def shapes(config: Config) -> dict:
 def init(key: jax.Array, config: Config) -> dict:
     """Random parameters: a plain nested dict of float32 arrays."""
     return nnx.to_pure_dict(nnx.state(RenderNet(config, rngs=nnx.Rngs(key)), nnx.Param))
+
+
+def check_params(params: dict, config: Config) -> None:
+    """Raise InputError unless the parameters have the names and shapes of :func:`shapes`."""
+    expected, found = _leaf_shapes(shapes(config)), _leaf_shapes(params)
+    if expected != found:
+        missing, surplus = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+        both = sorted(expected.keys() & found.keys())
+        wrong = [f"{name} {found[name]} for {expected[name]}" for name in both if expected[name] != found[name]]
+        raise InputError(
+            f"params: do not fit network {config.name!r}: missing {missing[:5]}, surplus {surplus[:5]}, "
+            f"shape {wrong[:5]}; use the config that was saved with them"
+        )
+
+
+def _leaf_shapes(tree) -> dict[str, tuple]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): np.shape(leaf) for path, leaf in leaves}
 
 
 def apply(params: dict, config: Config, grid: jax.Array, columns=None, *, key=None, dtype=jnp.float32) -> dict:
@@ -348,15 +366,15 @@ def apply(params: dict, config: Config, grid: jax.Array, columns=None, *, key=No
         for each head ``[B, upsample*H, upsample*W, c]``: normals and q_z unbounded, everything else in [0, 1].
 
     Raises:
-        InputError: the grid does not fit the config.
+        InputError: the grid or the parameters do not fit the config.
     """
     side = config.multiple // config.upsample
-    if grid.ndim != 5 or grid.shape[3:] != (config.depth, config.channels) or grid.shape[1] % side or grid.shape[2] % side:
+    if grid.ndim != 5 or grid.shape[3:] != (config.depth, config.channels) or any(n % side for n in grid.shape[1:3]):
         raise InputError(
             f"camera grid: expected [B, H, W, {config.depth}, {config.channels}] with H and W multiples of {side}, "
             f"got {grid.shape}; sample it with camera_grid and the config's depth"
         )
+    check_params(params, config)
     columns = jnp.broadcast_to(jnp.asarray(grid.shape[2] if columns is None else columns, jnp.float32), grid.shape[:1])
-    graph, state = _structure(config)
-    nnx.replace_by_pure_dict(state, jax.tree.map(lambda p: p.astype(dtype), params))
-    return nnx.merge(graph, state)(grid.astype(dtype), columns, key)
+    model = nnx.merge(_structure(config)[0], jax.tree.map(lambda p: p.astype(dtype), params))
+    return model(grid.astype(dtype), columns, key)

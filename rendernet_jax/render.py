@@ -7,6 +7,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rendernet_jax import network, shading
 from rendernet_jax.camera import Light, Pose
@@ -18,7 +19,7 @@ DEFAULT_LIGHT = Light(azimuth=math.radians(35.0), elevation=math.radians(40.0))
 
 def check_size(config: network.Config, size: int) -> None:
     """Raise InputError unless the network can make pictures of this side."""
-    if not isinstance(size, int) or size < config.multiple or size % config.multiple:
+    if not isinstance(size, int | np.integer) or size < config.multiple or size % config.multiple:
         near = max(config.multiple, round(size / config.multiple) * config.multiple)
         raise InputError(
             f"size: expected a multiple of {config.multiple} for network {config.name!r}, got {size}; use {near}"

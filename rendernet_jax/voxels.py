@@ -26,9 +26,9 @@ class Window:
 def frame_axes(shape: tuple[int, int, int], window: Window) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Cell centres of a camera grid over one window: q_x ``[1, W, 1]`` and q_y ``[H, 1, 1]`` after perspective, q_z."""
     rows, columns, depth = shape
-    x = window.left + (jnp.arange(columns) + 0.5) * (window.extent / columns)
-    y = window.top - (jnp.arange(rows) + 0.5) * (window.extent / rows)
-    z = 1.0 - (jnp.arange(depth) + 0.5) * (2.0 / depth)
+    x = window.left + (jnp.arange(columns, dtype=jnp.float32) + 0.5) * (window.extent / columns)
+    y = window.top - (jnp.arange(rows, dtype=jnp.float32) + 0.5) * (window.extent / rows)
+    z = 1.0 - (jnp.arange(depth, dtype=jnp.float32) + 0.5) * (2.0 / depth)
     return x[None, :, None], y[:, None, None], z[None, None, :]
 
 
@@ -49,12 +49,13 @@ def camera_grid(grid: jax.Array, pose: Pose, shape: tuple[int, int, int], window
         window: part of the frame, fields ``[N]`` or scalars; the whole frame if None.
 
     Returns:
-        ``[N, H, W, D, C]`` in the grid's dtype.
+        float32 ``[N, H, W, D, C]``.
 
     Raises:
         InputError: the grid has no five axes, or its batch does not fit the poses.
     """
     check_grid(grid)
+    grid = jnp.asarray(grid, jnp.float32)  # sampling integers would round
     pose = broadcast(pose)
     window = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), Window() if window is None else window)
     counts = {n for n in (*pose.azimuth.shape, *window.extent.shape, grid.shape[0]) if n != 1}

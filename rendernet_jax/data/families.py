@@ -12,29 +12,43 @@ import zlib
 import numpy as np
 
 from rendernet_jax.data.meshes import Mesh, normalise
-from rendernet_jax.data.procedural import chairs, creatures, csg, hardware, lamps_vases, storage
+from rendernet_jax.data.procedural import (
+    benches,
+    blobs,
+    chairs,
+    creatures,
+    csg,
+    hardware,
+    lamps_vases,
+    people,
+    shelves,
+    soups,
+    stools,
+    tables,
+    vehicles,
+)
 from rendernet_jax.data.procedural.parts import join
 from rendernet_jax.errors import InputError
 
 _MAKERS = {
     "chair": chairs.chair,
-    "stool": chairs.stool,
-    "bench": chairs.bench,
-    "sofa": chairs.sofa,
-    "table": storage.table,
-    "shelf": storage.shelf,
-    "cabinet": storage.cabinet,
+    "stool": stools.stool,
+    "bench": benches.bench,
+    "sofa": benches.sofa,
+    "table": tables.table,
+    "shelf": shelves.shelf,
+    "cabinet": shelves.cabinet,
     "lamp": lamps_vases.lamp,
     "vase": lamps_vases.vase,
     "csg": csg.csg,
     "hardware": hardware.hardware,
-    "vehicle": hardware.vehicle,
+    "vehicle": vehicles.vehicle,
     "animal": creatures.animal,
-    "figure": creatures.figure,
-    "head": creatures.head,
-    "shoe": creatures.shoe,
-    "organic": creatures.blob,
-    "soup": csg.soup,
+    "figure": people.figure,
+    "head": people.head,
+    "shoe": blobs.shoe,
+    "organic": blobs.blob,
+    "soup": soups.soup,
 }
 
 FAMILIES: tuple[str, ...] = tuple(_MAKERS)

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import connection
 from typing import Any
 
+from rendernet_jax.errors import InputError
+
 _START = multiprocessing.get_context("spawn")  # a fork would copy the threads of JAX and Open3D
 
 
@@ -37,7 +39,8 @@ def run_tasks(function: Callable, tasks: Sequence, workers: int, timeout: float)
         timeout: seconds after which a task's process is killed; its result is a :class:`Crash`.
 
     Raises:
-        RuntimeError: the function raised; the message holds the worker's traceback.
+        InputError, OSError: the function raised it.
+        RuntimeError: the function raised anything else; the message holds the worker's traceback.
     """
     if workers == 0:
         yield from ((index, function(task)) for index, task in enumerate(tasks))
@@ -88,7 +91,7 @@ class _Worker:
                 cause = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
                 return index, Crash(f"the process reading it died ({cause})")
             if raised:
-                raise RuntimeError(f"task {index} failed\n{result}")
+                raise result if isinstance(result, Exception) else RuntimeError(f"task {index} failed\n{result}")
             self.index = None
             return index, result
         if time.monotonic() - self.started > timeout:
@@ -113,9 +116,14 @@ def _serve(function: Callable, pipe) -> None:
             return
         try:
             answer = (False, function(task))
+        except (InputError, OSError) as error:
+            answer = (True, error)
         except Exception:
             answer = (True, traceback.format_exc())
-        pipe.send(answer)
+        try:
+            pipe.send(answer)
+        except BrokenPipeError:  # the parent was killed
+            return
 
 
 @contextlib.contextmanager

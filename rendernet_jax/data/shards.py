@@ -19,9 +19,7 @@ albedo   uint8 [V, S, S, 3] colour, 255ths; only if the mesh has colours
 import hashlib
 import io
 import json
-import os
 import pathlib
-import tempfile
 import zipfile
 import zlib
 
@@ -34,6 +32,7 @@ SCHEMA = 1
 POSE_COLUMNS = ("azimuth", "elevation", "roll", "scale", "x", "y", "z", "inverse_distance")
 _COMPRESSION = 6
 _MAX_BYTES = 1 << 31  # of one array; a header that claims more is not read
+_BROKEN = (OSError, ValueError, EOFError, IndexError, RuntimeError, MemoryError)  # what reading a broken zip may raise
 
 
 def encode_view(channel: str, value: np.ndarray) -> np.ndarray:
@@ -96,27 +95,6 @@ def shard_path(folder, index: int) -> pathlib.Path:
     return pathlib.Path(folder) / "shards" / f"{index:06d}.npz"
 
 
-def write_atomically(path, content: bytes) -> None:
-    """Write a file that is seen either not at all or whole, even after a crash."""
-    path = pathlib.Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        pathlib.Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def write_json(path, value) -> None:
-    """Write JSON atomically; equal values give equal bytes."""
-    write_atomically(path, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
-
-
 def pack_shard(arrays: dict[str, np.ndarray]) -> bytes:
     """Arrays to the bytes of an ``.npz``; equal arrays give equal bytes."""
     file = io.BytesIO()
@@ -130,14 +108,17 @@ def pack_shard(arrays: dict[str, np.ndarray]) -> bytes:
     return file.getvalue()
 
 
-def read_shard(path) -> dict[str, np.ndarray]:
-    """Arrays of a shard, every checksum verified.
+def read_shard(path, digest: str | None = None) -> dict[str, np.ndarray]:
+    """Arrays of a shard, every checksum verified; ``digest`` is the SHA-256 that the manifest gives.
 
     Raises:
-        InputError: the file is missing, damaged, or not a shard of this schema.
+        InputError: the file is missing, damaged, not a shard of this schema, or not the one of that digest.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        content = pathlib.Path(path).read_bytes()
+        if digest is not None and sha256(content) != digest:
+            raise ValueError(f"a file whose SHA-256 is not the manifest's {digest[:12]}...")
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if any(entry.file_size > _MAX_BYTES for entry in archive.infolist()):
                 raise ValueError("an array above 2 GiB")
             arrays = {
@@ -147,8 +128,9 @@ def read_shard(path) -> dict[str, np.ndarray]:
                 for entry in archive.infolist()
             }
         check_shard(arrays)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        raise InputError(f"{path}: expected a shard of a data set, got {error}; build the data set again") from error
+    except (*_BROKEN, zipfile.BadZipFile, zlib.error) as error:
+        wanted = "expected a shard of a data set"
+        raise InputError(f"{path}: {wanted}, got {error}; repeat the command that built it") from error
     return arrays
 
 
@@ -157,6 +139,9 @@ def check_shard(arrays: dict[str, np.ndarray]) -> None:
     for name in ("coverage", "binary", "sampled", "poses", "mask", "normal", "depth", "contour"):
         if name not in arrays:
             raise ValueError(f"no array {name!r}")
+    for name in ("coverage", "mask"):
+        if arrays[name].ndim != 3:
+            raise ValueError(f"array {name!r} with {arrays[name].ndim} axes")
     cells, views = arrays["coverage"].shape[:1] * 3, arrays["mask"].shape
     bits = (-(-(cells[0] ** 3) // 8),)
     expected = {

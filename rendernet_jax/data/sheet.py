@@ -1,13 +1,12 @@
 """Sheets of labelled pictures, and the one place where float pictures become bytes of a PNG file."""
 
-import os
-import pathlib
-import tempfile
+import io
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from rendernet_jax.data.files import write_atomically
 from rendernet_jax.errors import InputError
 
 _GAP = 4  # pixels between pictures
@@ -33,16 +32,9 @@ def to_bytes(picture) -> np.ndarray:
 
 def save_png(path, picture) -> None:
     """Write a picture (see :func:`to_bytes`) as PNG, atomically: a reader sees the old file or the whole new one."""
-    path = pathlib.Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".png.tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            Image.fromarray(to_bytes(picture)).save(file, format="PNG")
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        pathlib.Path(temporary).unlink(missing_ok=True)
-        raise
+    content = io.BytesIO()
+    Image.fromarray(to_bytes(picture)).save(content, format="PNG")
+    write_atomically(path, content.getvalue())
 
 
 def picture_sheet(

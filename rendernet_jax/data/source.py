@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import functools
 import hashlib
 import pathlib
 
@@ -37,7 +38,7 @@ class Source:
         size: pixels on a view's side.
         grid: cells on an object grid's side.
         training, validation: indices of views; a shape's views are all on the same side, which its name alone
-            decides (if no name falls to validation, the nearest one does, provided there are two shapes).
+            decides (each side gets the shape nearest to it if it would have none; a single shape is trained on).
 
     Raises:
         InputError: no finished data set in the folder, or a damaged one, or one without ambient occlusion.
@@ -55,9 +56,9 @@ class Source:
         self.size, self.grid, self.upsample = settings["size"], settings["grid"], upsample
         self.names = [entry["name"] for entry in manifest["shards"]]
         self._grids, self._views = [], []
-        paths = [pathlib.Path(folder) / entry["file"] for entry in manifest["shards"]]
+        load = functools.partial(_load, pathlib.Path(folder))
         with concurrent.futures.ThreadPoolExecutor(4) as threads:
-            for shape, (grids, views) in enumerate(threads.map(_load, paths)):
+            for shape, (grids, views) in enumerate(threads.map(load, manifest["shards"])):
                 self._grids.append(grids)
                 self._views += [View(shape, **view) for view in views]
         held_back = _split(self.names, validation)
@@ -146,8 +147,8 @@ def box_filter(targets: dict[str, np.ndarray], step: int) -> dict[str, np.ndarra
     return small
 
 
-def _load(path: pathlib.Path) -> tuple[dict, list[dict]]:
-    arrays = shards.read_shard(path)
+def _load(folder: pathlib.Path, entry: dict) -> tuple[dict, list[dict]]:
+    arrays = shards.read_shard(folder / entry["file"], entry["sha256"])
     grids = {name: arrays[name] for name in GRIDS}
     return grids, [_crop(arrays, index) for index in range(len(arrays["poses"]))]
 
@@ -187,8 +188,8 @@ def _split(names: list[str], share: float) -> np.ndarray:
     """Which shapes are held back for validation, [N]."""
     places = np.array([int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big") / 2.0**48 for name in names])
     held_back = places < share
-    if not held_back.any() and len(names) > 1:
-        held_back[places.argmin()] = True
+    held_back[places.argmin()] = True
+    held_back[places.argmax()] = False  # after the other: a single shape is trained on
     return held_back
 
 

@@ -85,7 +85,7 @@ def sampled(mesh: Mesh, grid: int = 64, seed: int = 0) -> np.ndarray:
 
 def _scene(mesh: Mesh, grid: int, largest: int):
     """Check the arguments that all rules share and make the mesh ready for distances."""
-    if not isinstance(grid, int) or not 1 <= grid <= largest:
+    if not isinstance(grid, (int, np.integer)) or not 1 <= grid <= largest:
         raise InputError(f"grid: expected a whole number of cells from 1 to {largest}, got {grid!r}; change it")
     reach = float(np.abs(mesh.vertices[mesh.faces.reshape(-1)]).max())
     if reach > 0.5 + 1e-6:

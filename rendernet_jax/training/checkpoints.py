@@ -35,7 +35,13 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(self._folder, options=options)
 
     def save(self, step: int, state: dict, psnr: float) -> None:
-        """Save a train state and its validation score; returns when it is on disk and verified by a manifest."""
+        """Save a train state and its validation score; returns when it is on disk and marked by a manifest.
+
+        Steps from here on are deleted first: what a run left there that went on from an older one was not usable.
+        """
+        for stale in self._manager.all_steps():
+            if stale >= step:
+                self._manager.delete(stale)
         self._manager.save(step, args=ocp.args.StandardSave(state), metrics={"psnr": float(psnr)}, force=True)
         self._manager.wait_until_finished()
         partial = self._manifest(step).with_suffix(".partial")
@@ -64,7 +70,8 @@ class Checkpoints:
                 _log.error("checkpoint of step %d in %s is not usable: %s", step, self._folder, error)
         if problems:
             raise InputError(
-                f"checkpoints {self._folder}: none can be used ({'; '.join(problems)}); move the folder away to start anew"
+                f"checkpoints {self._folder}: none can be used ({'; '.join(problems)}); "
+                "move the folder away to start anew"
             )
         return None
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 import pathlib
 import queue
 import threading
@@ -23,6 +24,7 @@ from rendernet_jax.training.step import Recipe, init_state, make_step
 from rendernet_jax.weights import save_weights
 
 _AHEAD = 4  # batches prepared in advance
+_LOG_EVERY = 50  # steps; figures are fetched from the device no more often
 
 
 def train(
@@ -37,7 +39,7 @@ def train(
 ) -> dict:
     """Train ``recipe.steps`` steps, or the rest of them if ``folder`` holds checkpoints of the same run.
 
-    Writes into ``folder``: run.json (what the run is), log.jsonl (one line per 50 steps and per evaluation),
+    Writes into ``folder``: run.json (what the run is), log.jsonl (a line each 50 steps and two an evaluation),
     checkpoints/ (latest two and best), weights.npz + weights.json (EMA weights of the best evaluation), and
     sheets/{step}.png (validation views: reference above, network below).
 
@@ -50,55 +52,55 @@ def train(
         the last evaluation's figures.
 
     Raises:
-        InputError: the folder holds another run, or its checkpoints are damaged.
+        InputError: the folder holds another run, its checkpoints are damaged, or there is nothing to validate on.
         FloatingPointError: the loss is not finite; the last good checkpoint stays.
     """
+    if not len(source.validation):
+        raise InputError("data set: expected at least one validation view, got none; build it with two shapes or more")
     folder.mkdir(parents=True, exist_ok=True)
     _check_same_run(folder, config, recipe)
     checkpoints = Checkpoints(folder / "checkpoints")
     state = init_state(config, recipe, warm_start)
     state = checkpoints.restore(state) or state
     start = int(state["step"])
-    best = _best_so_far(folder / "log.jsonl", start)
+    evaluations = [record for record in _rewind_log(folder / "log.jsonl", start) if "psnr" in record]
+    best = max((record["psnr"] for record in evaluations), default=-math.inf)
+    scores = {name: value for name, value in (evaluations or [{}])[-1].items() if name != "step"}
     step = data_parallel(make_step(config, recipe))
     evaluate = Evaluation(config, source, folder / "sheets")
     batches = _Prefetch(lambda i: make_batch(source, recipe, i), start, recipe.steps)
-    scores = {}
     with batches, open(folder / "log.jsonl", "a") as log, tqdm(total=recipe.steps, initial=start, disable=None) as bar:
 
         def write(record):
             log.write(json.dumps(record) + "\n")
             log.flush()
 
-        window, waited = time.perf_counter(), 0.0
-        for i in range(start, recipe.steps):
+        unread, began, waited = [], time.perf_counter(), 0.0
+        for done in range(start + 1, recipe.steps + 1):
             before = time.perf_counter()
             batch = next(batches)
             waited += time.perf_counter() - before
             state, figures = step(state, batch)
+            unread.append(figures)
             bar.update()
-            done = i + 1
-            if done % 50 == 0 or done == recipe.steps:
-                figures = {name: float(value) for name, value in figures.items()}
-                if not all(math.isfinite(v) for v in figures.values()):
-                    write({"step": done, "not_finite": figures})
-                    raise FloatingPointError(
-                        f"step {done}: the loss is not finite ({figures}); the last good checkpoint stands; lower --rate"
-                    )
-                seconds = time.perf_counter() - window
-                speed = (done - start if done - start < 50 else 50) * recipe.batch / seconds
+            evaluating = done % eval_every == 0 or done == recipe.steps
+            if done % _LOG_EVERY == 0 or evaluating:
+                figures = _fetch_finite(unread, done, write)
+                seconds = time.perf_counter() - began
+                speed = len(unread) * recipe.batch / seconds
                 write({"step": done, **figures, "patches_per_second": speed, "data_wait": waited / seconds})
                 bar.set_postfix_str(f"loss {figures['loss']:.4f}, {speed:.1f} patches/s")
-                window, waited = time.perf_counter(), 0.0
-            if done % eval_every == 0 or done == recipe.steps:
+                unread, began, waited = [], time.perf_counter(), 0.0
+            if evaluating:
                 scores = evaluate(state["ema"], done)
-                checkpoints.save(done, state, scores["psnr"])
                 if scores["psnr"] > best:
                     best = scores["psnr"]
                     save_weights(folder, state["ema"], config, {**(provenance or {}), "step": done, **scores})
                 write({"step": done, **scores})
+                # Last: a run killed before this line repeats the evaluation, and what it wrote, when it goes on.
+                checkpoints.save(done, state, scores["psnr"])
                 bar.write(f"step {done}: " + ", ".join(f"{k} {v:.3f}" for k, v in scores.items()))
-                window, waited = time.perf_counter(), 0.0
+                began = time.perf_counter()
     return scores
 
 
@@ -140,7 +142,7 @@ class Evaluation:
             target = {k: view[k] for k in ("mask", "normal", "depth", "ao", "contour")}
             drawn = self._draw(params, view["grid"], view["pose"])
             outputs = [o for o in shading.OUTPUTS if all(n in drawn for n in shading.NEEDS[o])]
-            pictures = {o: (shading.shade(target, DEFAULT_LIGHT, o), shading.shade(drawn, DEFAULT_LIGHT, o)) for o in outputs}
+            pictures = {o: [shading.shade(b, DEFAULT_LIGHT, o) for b in (target, drawn)] for o in outputs}
             scores.append({f"psnr_{o}": float(metrics.psnr(b, a)[0]) for o, (a, b) in pictures.items()})
             scores[-1]["mask_iou"] = float(metrics.mask_iou(drawn["mask"], target["mask"])[0])
             rows += [[np.asarray(pair[k][0]) for pair in pictures.values()] for k in range(2)]
@@ -194,9 +196,12 @@ def _check_same_run(folder, config, recipe):
     wanted = json.loads(json.dumps(wanted))
     path = folder / "run.json"
     if not path.exists():
-        path.write_text(json.dumps(wanted, indent=1) + "\n")
+        _write_whole(path, json.dumps(wanted, indent=1) + "\n")
         return
-    found = json.loads(path.read_text())
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"output {folder}: expected JSON in run.json, got {error}; choose another --output") from error
     if found != wanted:
         differing = [k for part in wanted for k in wanted[part] if found.get(part, {}).get(k) != wanted[part][k]]
         raise InputError(
@@ -205,8 +210,34 @@ def _check_same_run(folder, config, recipe):
         )
 
 
-def _best_so_far(log: pathlib.Path, step: int) -> float:
-    if not log.exists():
-        return -math.inf
-    records = [json.loads(line) for line in log.read_text().splitlines() if line.strip()]
-    return max((r["psnr"] for r in records if "psnr" in r and r["step"] <= step), default=-math.inf)
+def _fetch_finite(unread: list[dict], done: int, write) -> dict:
+    """Figures of the last of the steps up to ``done``, once those of all ``unread`` ones are found finite."""
+    for step, figures in enumerate(jax.device_get(unread), done - len(unread) + 1):
+        figures = {name: float(value) for name, value in figures.items()}
+        if not all(math.isfinite(value) for value in figures.values()):
+            write({"step": step, "not_finite": figures})
+            raise FloatingPointError(
+                f"step {step}: the loss of batch {step - 1} is not finite ({figures}); the last good checkpoint "
+                "stands; lower --rate"
+            )
+    return figures
+
+
+def _rewind_log(path: pathlib.Path, step: int) -> list[dict]:
+    """Cut the log back to the records up to ``step``, which are returned: what came after is about to be repeated."""
+    kept = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            record = json.loads(line)
+        except ValueError:  # half a line, from the moment of a kill
+            continue
+        if record["step"] <= step:
+            kept.append(record)
+    _write_whole(path, "".join(json.dumps(record) + "\n" for record in kept))
+    return kept
+
+
+def _write_whole(path: pathlib.Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    os.replace(partial, path)

@@ -87,7 +87,8 @@ def make_step(config: network.Config, recipe: Recipe, axis: str | None = AXIS):
         updates, opt_state = optimizer.update(gradient, state["opt_state"], state["params"])
         params = optax.apply_updates(state["params"], updates)
         # A short memory at first, so that the mean forgets the random start.
-        decay = jnp.minimum(recipe.ema, (1.0 + state["step"]) / (10.0 + state["step"]))
+        done = state["step"].astype(jnp.float32)
+        decay = jnp.minimum(recipe.ema, (1.0 + done) / (10.0 + done))
         ema = jax.tree.map(lambda mean, p: decay * mean + (1.0 - decay) * p, state["ema"], params)
         metrics["gradient_norm"] = optax.global_norm(gradient)
         return {"params": params, "ema": ema, "opt_state": opt_state, "step": state["step"] + 1}, metrics

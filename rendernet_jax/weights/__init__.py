@@ -56,13 +56,12 @@ def load_weights(name: str | os.PathLike = "compact") -> tuple[dict, network.Con
     config = network.config_from_dict(card["config"])
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         flat = {key: arrays[key].view(ml_dtypes.bfloat16).astype(np.float32) for key in arrays.files}
-    expected = {key: leaf.shape for key, leaf in flatten(network.shapes(config)).items()}
-    found = {key: leaf.shape for key, leaf in flat.items()}
-    if expected != found:
-        missing, surplus = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
-        wrong = sorted(k for k in expected.keys() & found.keys() if expected[k] != found[k])
-        raise InputError(f"weights {path}: do not fit their config: missing {missing}, surplus {surplus}, shape {wrong}")
-    return unflatten({key: jnp.asarray(leaf) for key, leaf in flat.items()}), config
+    params = unflatten({key: jnp.asarray(leaf) for key, leaf in flat.items()})
+    try:
+        network.check_params(params, config)
+    except InputError as error:
+        raise InputError(f"weights {path}: {error}") from error
+    return params, config
 
 
 def read_card(name: str | os.PathLike) -> dict:

@@ -5,30 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from .draws import chance, pick, sides_of, thin
-from .fields import Capsule, Ellipsoid, solidify
-from .parts import (
-    Part,
-    beam,
-    box,
-    cuboid,
-    extrude,
-    join,
-    loft,
-    outward,
-    place,
-    rectangle,
-    regular,
-    revolve,
-    rod,
-    shell,
-    sheet,
-    spline,
-    superellipse,
-    superellipsoid,
-    sweep,
-    tube,
-    turn,
-)
+from .fields import Block, Capsule, Ellipsoid, solidify
+from .outlines import rectangle, regular, superellipse
+from .parts import Part, beam, box, cuboid, extrude, loft, outward, place, revolve, rod, superellipsoid, sweep, turn
 
 
 def spin(rng) -> np.ndarray:
@@ -87,7 +66,11 @@ def polyhedron(rng) -> Part:
     points /= np.linalg.norm(points, axis=1, keepdims=True) ** pick(rng, 0.0, 1.0)
     points = 0.5 * points * rng.uniform(0.4, 1.0, 3)
     hull = ConvexHull(points)
-    inside = np.einsum("ij,ij->i", np.cross(*(points[hull.simplices[:, i]] - points[hull.simplices[:, 0]] for i in (1, 2))), hull.equations[:, :3])
+    inside = np.einsum(
+        "ij,ij->i",
+        np.cross(*(points[hull.simplices[:, i]] - points[hull.simplices[:, 0]] for i in (1, 2))),
+        hull.equations[:, :3],
+    )
     faces = np.where((inside < 0)[:, None], hull.simplices[:, ::-1], hull.simplices)
     return outward(points, faces)
 
@@ -97,7 +80,17 @@ def polyhedron(rng) -> Part:
 
 def csg(rng) -> list[Part]:
     """One primitive, a composition, blocks, letters, holes carved by booleans, or an architectural model."""
-    make = pick(rng, (single, 0.8), (composition, 2.0), (blocks, 1.2), (glyph, 1.2), (drilled, 1.2), (milled, 1.2), (building, 1.0), (stairs, 0.6))
+    make = pick(
+        rng,
+        (single, 0.8),
+        (composition, 2.0),
+        (blocks, 1.2),
+        (glyph, 1.2),
+        (drilled, 1.2),
+        (milled, 1.2),
+        (building, 1.0),
+        (stairs, 0.6),
+    )
     return make(rng)
 
 
@@ -166,8 +159,8 @@ def bored(outline, hole, low, high) -> Part:
 
 
 def rim_of_box(width, depth, count=48) -> np.ndarray:
-    """Outline [count, 2] of a rectangle, its points at equal angles (corners included, for ``count`` a multiple of 8)."""
-    t = (np.arange(count) + 0.0) * (2 * np.pi / count)
+    """Outline [count, 2] of a rectangle, its points at equal angles; a ``count`` of 8 k includes the corners."""
+    t = np.arange(count) * (2 * np.pi / count)
     c, s = np.cos(t), np.sin(t)
     return np.stack([c, s], -1) / np.maximum(abs(c), abs(s))[:, None] * [width / 2, depth / 2]
 
@@ -188,7 +181,7 @@ def drilled(rng) -> list[Part]:
                     parts.append(place(cuboid((0, t / 2, 0), (w, t, d)), move=at))
                 elif kind == "bore":
                     inner = superellipse(hole * w / 2, hole * d / 2, power, 48)
-                    parts.append(place(bored(np.roll(rim_of_box(w, d), 0, 0), inner, 0, t), move=at))
+                    parts.append(place(bored(rim_of_box(w, d), inner, 0, t), move=at))
         y += t
     return [place(parts, pick(rng, np.eye(3), turn("x", np.pi / 2), turn("z", np.pi / 2)))] if parts else single(rng)
 
@@ -196,7 +189,9 @@ def drilled(rng) -> list[Part]:
 def milled(rng) -> list[Part]:
     """A block, cylinder or ball with bores, slots and dents along and across."""
     size = rng.uniform(0.25, 0.5, 3)
-    adds = [Ellipsoid((0, 0, 0), tuple(size), 0.002, None, pick(rng, (2.0, 1.0), (16.0, 2.0)))]
+    adds = [Block((0, 0, 0), tuple(size), 0.01, None, pick(rng, 0.0, 0.05))]
+    if chance(rng, 0.3):
+        adds = [Ellipsoid((0, 0, 0), tuple(size), 0.01)]
     if chance(rng, 0.4):
         adds.append(Capsule((-0.5, 0, 0), (0.5, 0, 0), rng.uniform(0.1, 0.3), rng.uniform(0.1, 0.3), 0.005))
     cuts = []
@@ -204,9 +199,9 @@ def milled(rng) -> list[Part]:
         axis, at = np.eye(3)[int(rng.integers(3))], rng.uniform(-0.25, 0.25, 3)
         r = rng.uniform(0.06, 0.22)
         if chance(rng, 0.6):
-            cuts.append(Capsule(tuple(at - axis), tuple(at + axis * pick(rng, 1.0, 0.1)), r, r, 0.003))
+            cuts.append(Capsule(tuple(at - axis), tuple(at + axis * pick(rng, 1.0, 0.1)), r, r, 0.015))
         else:
-            cuts.append(Ellipsoid(tuple(at + 0.3 * axis), tuple(rng.uniform(0.08, 0.3, 3) + axis * 0.3), 0.003, None, 14.0))
+            cuts.append(Block(tuple(at + 0.3 * axis), tuple(rng.uniform(0.08, 0.3, 3) + axis * 0.3), 0.015))
     return [place(solidify(adds, cuts, int(pick(rng, 48, 60))), np.eye(3) if chance(rng, 0.6) else spin(rng))]
 
 
@@ -216,7 +211,9 @@ def building(rng) -> list[Part]:
     parts = [box((-w / 2 - 0.06, -0.05, -d / 2 - 0.06), (w / 2 + 0.06, 0, d / 2 + 0.06))]
     if chance(rng, 0.5):
         r = thin(rng, 0.015, 0.06)
-        column = revolve([(r * 1.3, 0), (r * 1.3, 0.04), (r, 0.05), (r * 0.85, h - 0.05), (r * 1.3, h - 0.04), (r * 1.3, h)], 16)
+        column = revolve(
+            [(r * 1.3, 0), (r * 1.3, 0.04), (r, 0.05), (r * 0.85, h - 0.05), (r * 1.3, h - 0.04), (r * 1.3, h)], 16
+        )
         for x in np.linspace(-w / 2, w / 2, int(rng.integers(2, 6))) * 0.9:
             parts += [place(column, move=(x, 0, z)) for z in np.linspace(-d / 2, d / 2, int(rng.integers(2, 4))) * 0.9]
         parts.append(box((-w / 2, h, -d / 2), (w / 2, h + 0.06, d / 2)))
@@ -230,15 +227,29 @@ def building(rng) -> list[Part]:
     if kind == "gable":
         parts.append(extrude([(-w / 2 - eave, h), (w / 2 + eave, h), (0, h + top)], -d / 2 - eave, d / 2 + eave))
     elif kind == "hip":
-        parts.append(loft([np.insert(rectangle(w + 2 * eave, d + 2 * eave) * s, 1, y, axis=1) for s, y in ((1, h), (0.02, h + top))]))
+        parts.append(
+            loft(
+                [
+                    np.insert(rectangle(w + 2 * eave, d + 2 * eave) * s, 1, y, axis=1)
+                    for s, y in ((1, h), (0.02, h + top))
+                ]
+            )
+        )
     elif kind == "tower":
-        parts.append(revolve([(w * 0.25, 0), (w * 0.25, h + top), (w * 0.32, h + top), (0, h + 2 * top)], 2 * sides_of(rng)))
+        parts.append(
+            revolve([(w * 0.25, 0), (w * 0.25, h + top), (w * 0.32, h + top), (0, h + 2 * top)], 2 * sides_of(rng))
+        )
     return parts
 
 
 def stairs(rng) -> list[Part]:
     """Steps, straight or spiral, with or without rails."""
-    count, w, rise, run = int(rng.integers(3, 12)), rng.uniform(0.5, 1.2), rng.uniform(0.12, 0.2), rng.uniform(0.2, 0.35)
+    count, w, rise, run = (
+        int(rng.integers(3, 12)),
+        rng.uniform(0.5, 1.2),
+        rng.uniform(0.12, 0.2),
+        rng.uniform(0.2, 0.35),
+    )
     t, parts = thin(rng, 0.015, 0.1), []
     if chance(rng, 0.3):
         parts = [rod((0, 0, 0), (0, count * rise, 0), 0.06, sides=16)]
@@ -246,84 +257,16 @@ def stairs(rng) -> list[Part]:
         return parts + [place(step, turn("y", 0.45 * i), (0, (i + 1) * rise, 0)) for i in range(count)]
     filled = chance(rng, 0.5)
     for i in range(count):
-        parts.append(box((-w / 2, 0 if filled else (i + 1) * rise - t, -i * run), (w / 2, (i + 1) * rise, -(i + 1) * run)))
+        parts.append(
+            box((-w / 2, 0 if filled else (i + 1) * rise - t, -i * run), (w / 2, (i + 1) * rise, -(i + 1) * run))
+        )
     if not filled:
         parts += [beam((s * w / 2, 0.02, 0), (s * w / 2, count * rise, -count * run), 0.03, 0.12) for s in (-1, 1)]
     if chance(rng, 0.4):
         for s in (-1, 1):
             parts.append(rod((s * w / 2, 0.8, 0), (s * w / 2, count * rise + 0.8, -count * run), 0.02))
-            parts += [rod((s * w / 2, i * rise, -i * run), (s * w / 2, i * rise + 0.8, -i * run), 0.012) for i in range(count + 1)]
-    return parts
-
-
-# --- soups ----------------------------------------------------------------------------------------------------------
-
-
-def soup(rng) -> list[Part]:
-    """A bag of rods, sheets, wires, boxes and discs: parts far thinner than a voxel beside thick ones, some open."""
-    make = pick(rng, (scatter, 2.0), (lattice, 1.0), (fan_of_sheets, 1.0), (wires, 1.0))
-    return make(rng)
-
-
-def scatter(rng) -> list[Part]:
-    """Parts of any kind at random places, mostly axis-aligned or mostly tilted."""
-    tilted, parts = chance(rng, 0.5), []
-    for _ in range(int(rng.integers(4, 18))):
-        matrix = spin(rng) if tilted else np.eye(3)[rng.permutation(3)]
-        t = thin(rng, 0.0016, 0.15)
-        size = rng.uniform(0.1, 0.8, 2)
-        kind = int(rng.integers(5))
-        if kind == 0:
-            part = cuboid((0, 0, 0), (size[0], t, size[1]))
-        elif kind == 1:
-            part = rod((0, -size[0] / 2, 0), (0, size[0] / 2, 0), t / 2, sides=sides_of(rng))
-        elif kind == 2:
-            part = revolve([(size[0] / 2, -t / 2), (size[0] / 2, t / 2)], 2 * sides_of(rng))
-        elif kind == 3:
-            part = torus(size[0] / 2, min(t, size[0] / 2), 32, 8)
-        else:
-            u, v = np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 9), indexing="ij")
-            bent = np.stack([u * size[0] / 2, 0.2 * rng.normal() * u**2 + 0.2 * rng.normal() * v**2, v * size[1] / 2], -1)
-            part = sheet(bent) if chance(rng, 0.3) else shell(bent, t)
-        parts.append(place(part, matrix, rng.uniform(-0.35, 0.35, 3)))
-    return parts
-
-
-def lattice(rng) -> list[Part]:
-    """A frame of rods or bars along three axes: grilles, cages, scaffolds."""
-    n, size, r = rng.integers(1, 6, 3), rng.uniform(0.3, 1.0, 3), thin(rng, 0.0016, 0.03)
-    round_, at = chance(rng, 0.5), [np.linspace(-s / 2, s / 2, k + 1) for s, k in zip(size, n)]
-    parts = []
-    for axis in range(3):
-        if chance(rng, 0.15):
-            continue
-        i, j = [k for k in range(3) if k != axis]
-        thick = r * rng.uniform(0.5, 2.0)
-        for a in at[i]:
-            for b in at[j]:
-                start = np.zeros(3)
-                start[i], start[j], start[axis] = a, b, -size[axis] / 2
-                end = start.copy()
-                end[axis] *= -1
-                parts.append(rod(start, end, thick, sides=6) if round_ else beam(start, end, 2 * thick, 2 * thick))
-    return parts + [cuboid((0, 0, 0), size * [1, 0.02, 1])]
-
-
-def fan_of_sheets(rng) -> list[Part]:
-    """Parallel or turning thin boards."""
-    count, t = int(rng.integers(3, 16)), thin(rng, 0.0016, 0.04)
-    pitch, twist, part = rng.uniform(0.04, 0.15), pick(rng, 0.0, rng.uniform(-0.3, 0.3)), None
-    outline = pick(rng, rectangle(1.0, rng.uniform(0.2, 1)), superellipse(0.5, 0.4, 3, 32))
-    part = extrude(outline, 0, t, "y")
-    parts = [place(part, turn("y", twist * i), (0, i * pitch, 0)) for i in range(count)]
-    parts += [rod((x, 0, 0), (x, count * pitch, 0), thin(rng, 0.004, 0.03)) for x in pick(rng, [0.0], [-0.3, 0.3])]
-    return [place(parts, pick(rng, np.eye(3), turn("x", np.pi / 2), turn("z", np.pi / 2)))]
-
-
-def wires(rng) -> list[Part]:
-    """Bent wires and springs on a plate."""
-    parts = [cuboid((0, -0.42, 0), (0.7, thin(rng, 0.004, 0.1), 0.7))] if chance(rng, 0.6) else []
-    for _ in range(int(rng.integers(1, 9))):
-        path = spline(rng.uniform(-0.45, 0.45, (int(rng.integers(3, 7)), 3)), 40)
-        parts.append(tube(path, thin(rng, 0.002, 0.03), 8))
+            parts += [
+                rod((s * w / 2, i * rise, -i * run), (s * w / 2, i * rise + 0.8, -i * run), 0.012)
+                for i in range(count + 1)
+            ]
     return parts

@@ -12,7 +12,8 @@ from .parts import Part, outward
 @dataclass(frozen=True)
 class Capsule:
     """A ball that moves from ``a`` to ``b`` while its radius goes from ``ra`` to ``rb``; ``blend`` is how far it melts
-    into what it touches."""
+    into what it touches.
+    """
 
     a: tuple
     b: tuple
@@ -29,7 +30,9 @@ class Capsule:
         d = np.asarray(self.b, np.float32) - a
         x, y, z = x - a[0], y - a[1], z - a[2]
         h = np.clip((x * d[0] + y * d[1] + z * d[2]) * (1 / max(float(d @ d), 1e-9)), 0, 1)
-        return np.sqrt((x - h * d[0]) ** 2 + (y - h * d[1]) ** 2 + (z - h * d[2]) ** 2) - (self.ra + (self.rb - self.ra) * h)
+        return np.sqrt((x - h * d[0]) ** 2 + (y - h * d[1]) ** 2 + (z - h * d[2]) ** 2) - (
+            self.ra + (self.rb - self.ra) * h
+        )
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,8 @@ class Ellipsoid:
         return np.asarray(self.centre, float) - reach, np.asarray(self.centre, float) + reach
 
     def distance(self, x, y, z):
-        c, r = np.asarray(self.centre, np.float32), np.asarray(self.radii, np.float32)
-        x, y, z = x - c[0], y - c[1], z - c[2]
-        if self.matrix is not None:
-            m = np.asarray(self.matrix, np.float32).T
-            x, y, z = (m[i, 0] * x + m[i, 1] * y + m[i, 2] * z for i in range(3))
-        x, y, z = x / r[0], y / r[1], z / r[2]
+        r = np.asarray(self.radii, np.float32)
+        x, y, z = (v / s for v, s in zip(_local(self, x, y, z), r))
         if self.power == 2.0:
             length = np.sqrt(x * x + y * y + z * z)
         else:
@@ -63,6 +62,38 @@ class Ellipsoid:
 
 
 MAX_FACES = 56_000
+
+
+@dataclass(frozen=True)
+class Block:
+    """A box of half-sides ``radii`` with edges rounded by ``rounding``, turned by ``matrix``."""
+
+    centre: tuple
+    radii: tuple
+    blend: float = 0.02
+    matrix: np.ndarray | None = None
+    rounding: float = 0.0
+
+    def bounds(self):
+        matrix = np.eye(3) if self.matrix is None else self.matrix
+        reach = np.abs(matrix) @ np.asarray(self.radii, float)
+        return np.asarray(self.centre, float) - reach, np.asarray(self.centre, float) + reach
+
+    def distance(self, x, y, z):
+        x, y, z = _local(self, x, y, z)
+        a, b, c = (np.abs(v) - np.float32(r - self.rounding) for v, r in zip((x, y, z), self.radii))
+        outside = np.sqrt(np.maximum(a, 0) ** 2 + np.maximum(b, 0) ** 2 + np.maximum(c, 0) ** 2)
+        return outside + np.minimum(np.maximum(np.maximum(a, b), c), 0) - np.float32(self.rounding)
+
+
+def _local(primitive, x, y, z):
+    """Coordinates in the axes of a primitive with a centre and perhaps a matrix."""
+    c = np.asarray(primitive.centre, np.float32)
+    x, y, z = x - c[0], y - c[1], z - c[2]
+    if primitive.matrix is None:
+        return x, y, z
+    m = np.asarray(primitive.matrix, np.float32).T
+    return tuple(m[i, 0] * x + m[i, 1] * y + m[i, 2] * z for i in range(3))
 
 
 def solidify(adds, cuts=(), resolution: int = 72) -> Part:
@@ -98,7 +129,10 @@ def _apply(field, axes, primitive, step, sign) -> None:
     bounds = primitive.bounds()
     reach = 2 * float(k) + 3 * step
     window = tuple(
-        slice(max(int((bounds[0][i] - reach - axes[i][0]) / step), 0), max(int((bounds[1][i] + reach - axes[i][0]) / step) + 2, 0))
+        slice(
+            max(int((bounds[0][i] - reach - axes[i][0]) / step), 0),
+            max(int((bounds[1][i] + reach - axes[i][0]) / step) + 2, 0),
+        )
         for i in range(3)
     )
     x, y, z = np.ix_(*(axes[i][window[i]] for i in range(3)))
@@ -112,10 +146,26 @@ def isosurface(field: np.ndarray) -> Part:
     """Zero level of a field [X, Y, Z] (negative inside), in index units."""
     import open3d as o3d
 
-    surface = o3d.t.geometry.TriangleMesh.create_isosurfaces(o3d.core.Tensor(np.ascontiguousarray(field, np.float32)), [0.0])
+    surface = o3d.t.geometry.TriangleMesh.create_isosurfaces(
+        o3d.core.Tensor(np.ascontiguousarray(field, np.float32)), [0.0]
+    )
     if surface.is_empty():
         return np.zeros((0, 3)), np.zeros((0, 3), np.int64)
-    return surface.vertex.positions.numpy()[:, ::-1].astype(np.float64), surface.triangle.indices.numpy().astype(np.int64)
+    return surface.vertex.positions.numpy()[:, ::-1].astype(np.float64), surface.triangle.indices.numpy().astype(
+        np.int64
+    )
+
+
+def low_poly(part: Part, count: int) -> Part:
+    """The part with about ``count`` faces, by quadric edge collapse (Garland and Heckbert 1997, Open3D)."""
+    import open3d as o3d
+
+    vertices, faces = part
+    if len(faces) <= count:
+        return part
+    mesh = o3d.t.geometry.TriangleMesh(vertices.astype(np.float32), faces.astype(np.int32))
+    mesh = mesh.simplify_quadric_decimation(1 - count / len(faces))
+    return mesh.vertex.positions.numpy().astype(np.float64), mesh.triangle.indices.numpy().astype(np.int64)
 
 
 def vertex_normals(part: Part) -> np.ndarray:
@@ -123,9 +173,7 @@ def vertex_normals(part: Part) -> np.ndarray:
     vertices, faces = part
     a, b, c = (vertices[faces[:, i]] for i in range(3))
     area = np.cross(b - a, c - a)
-    total = np.stack(
-        [sum(np.bincount(faces[:, i], area[:, j], len(vertices)) for i in range(3)) for j in range(3)], -1
-    )
+    total = np.stack([sum(np.bincount(faces[:, i], area[:, j], len(vertices)) for i in range(3)) for j in range(3)], -1)
     return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
 
 

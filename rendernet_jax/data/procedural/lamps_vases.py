@@ -6,8 +6,8 @@ import numpy as np
 
 from . import supports
 from .draws import chance, pick, sides_of, thin
-from .parts import Part, both_sides, box, place, revolve, rod, round_corners, shell, spline, superellipsoid, sweep, tube, turn
-from .parts import rectangle, regular
+from .outlines import rectangle, regular, round_corners, spline
+from .parts import Part, both_sides, box, place, revolve, rod, shell, superellipsoid, sweep, tube, turn
 
 
 def lamp(rng) -> list[Part]:
@@ -40,7 +40,10 @@ def standing_lamp(rng) -> list[Part]:
     if chance(rng, 0.3):  # tripod or bulged body instead of a stem
         if chance(rng, 0.5):
             a = 2 * np.pi * np.arange(3) / 3
-            parts = [rod((0, tall, 0), (0.3 * tall * np.sin(q), 0, 0.3 * tall * np.cos(q)), thin(rng, 0.006, 0.02)) for q in a]
+            parts = [
+                rod((0, tall, 0), (0.3 * tall * np.sin(q), 0, 0.3 * tall * np.cos(q)), thin(rng, 0.006, 0.02))
+                for q in a
+            ]
         else:
             parts = [revolve(vessel_profile(rng, r * 0.8, tall), 2 * sides_of(rng))]
     height = rng.uniform(0.12, 0.35)
@@ -113,7 +116,9 @@ def vessel_profile(rng, radius, height, count=48) -> np.ndarray:
     r = radius * rng.uniform(0.25, 1.0, knots)
     r[int(rng.integers(0, knots))] = radius
     curve = spline(np.stack([r, y], -1), count)
-    return np.column_stack([np.maximum(curve[:, 0], 0.12 * radius), np.maximum.accumulate(np.clip(curve[:, 1], 0, height))])
+    return np.column_stack(
+        [np.maximum(curve[:, 0], 0.12 * radius), np.maximum.accumulate(np.clip(curve[:, 1], 0, height))]
+    )
 
 
 def vase(rng) -> list[Part]:
@@ -181,12 +186,21 @@ def teapot(rng) -> list[Part]:
     outer = np.stack([r * np.sin(np.pi * s) ** rng.uniform(0.4, 0.8) + 0.02, h * s], -1)
     rim = outer[-1, 0]
     top = outer[-1, 1]
-    lid = [(rim, top), (rim * 0.9, top + 0.03), (0.05, top + 0.06), (0.03, top + 0.08), (0.05, top + 0.11), (0.0, top + 0.13)]
+    lid = [
+        (rim, top),
+        (rim * 0.9, top + 0.03),
+        (0.05, top + 0.06),
+        (0.03, top + 0.08),
+        (0.05, top + 0.11),
+        (0.0, top + 0.13),
+    ]
     sides = 2 * sides_of(rng)
     parts = [revolve(outer, sides), revolve(spline(lid, 20), sides)]
     y = h * rng.uniform(0.25, 0.5)
     x = np.interp(y, outer[:, 1], outer[:, 0])
-    spout = spline([(x * 0.8, y, 0), (x + 0.12, y + 0.08, 0), (x + 0.2, h * 0.75, 0), (x + 0.3, h * rng.uniform(0.9, 1.1), 0)], 20)
+    spout = spline(
+        [(x * 0.8, y, 0), (x + 0.12, y + 0.08, 0), (x + 0.2, h * 0.75, 0), (x + 0.3, h * rng.uniform(0.9, 1.1), 0)], 20
+    )
     parts.append(tube(spout, np.linspace(rng.uniform(0.05, 0.1), rng.uniform(0.02, 0.04), 20), 16))
     grip = place(handle(rng, outer, h * 0.3, h * 0.75), np.diag([-1.0, 1, 1]))
     return parts + [grip]

@@ -10,6 +10,8 @@ import math
 
 import numpy as np
 
+from .outlines import rectangle, regular, triangulate
+
 Part = tuple[np.ndarray, np.ndarray]
 
 
@@ -70,65 +72,11 @@ def both_sides(part) -> list[Part]:
     return [part, mirror(part)]
 
 
-# --- outlines and paths ---------------------------------------------------------------------------------------------
-
-
-def superellipse(a: float, b: float, power: float = 2.0, count: int = 32) -> np.ndarray:
-    """Outline [count, 2] of half-axes a and b: power 2 is an ellipse, 4 and more a rounded rectangle."""
-    t = (np.arange(count) + 0.5) * (2 * math.pi / count)
-    c, s = np.cos(t), np.sin(t)
-    return np.stack([a * np.sign(c) * abs(c) ** (2 / power), b * np.sign(s) * abs(s) ** (2 / power)], -1)
-
-
-def rectangle(width: float, height: float, radius: float = 0.0, steps: int = 4) -> np.ndarray:
-    """Outline [n, 2] of a rectangle about the origin, its corners rounded (or cut, at ``steps=1``)."""
-    corners = np.array([[1, -1], [1, 1], [-1, 1], [-1, -1]]) * [width / 2, height / 2]
-    radius = min(radius, 0.49 * width, 0.49 * height)
-    if radius <= 0:
-        return corners
-    outline = []
-    for corner, start in zip(corners, np.array([-0.5, 0, 0.5, 1.0]) * math.pi):
-        t = start + np.linspace(0, math.pi / 2, steps + 1)
-        outline.append(corner - np.sign(corner) * radius + radius * np.stack([np.cos(t), np.sin(t)], -1))
-    return np.concatenate(outline)
-
-
-def regular(count: int, radius: float = 1.0, phase: float = 0.0) -> np.ndarray:
-    """Outline [count, 2] of a regular polygon."""
-    t = phase + np.arange(count) * (2 * math.pi / count)
-    return radius * np.stack([np.cos(t), np.sin(t)], -1)
-
-
-def round_corners(points, radius: float, steps: int = 5, loop: bool = False) -> np.ndarray:
-    """Polyline [n, d] with each corner replaced by a quadratic curve that starts ``radius`` before it."""
-    points = np.asarray(points, np.float64)
-    count = len(points)
-    path = [] if loop else [points[:1]]
-    t = np.linspace(0, 1, steps + 1)[:, None]
-    for i in range(0 if loop else 1, count if loop else count - 1):
-        here, before, after = points[i], points[i - 1] - points[i], points[(i + 1) % count] - points[i]
-        start = here + before * min(0.5, radius / max(np.linalg.norm(before), 1e-9))
-        end = here + after * min(0.5, radius / max(np.linalg.norm(after), 1e-9))
-        path.append((1 - t) ** 2 * start + 2 * t * (1 - t) * here + t**2 * end)
-    return np.concatenate(path if loop else path + [points[-1:]])
-
-
-def spline(points, count: int = 16) -> np.ndarray:
-    """Catmull-Rom curve [count, d] through the points."""
-    points = np.asarray(points, np.float64)
-    padded = np.concatenate([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
-    position = np.linspace(0, len(points) - 1, count)
-    i = np.minimum(position.astype(int), len(points) - 2)
-    t = (position - i)[:, None]
-    a, b, c, d = (padded[i + k] for k in range(4))
-    return 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
-
-
 # --- solids ---------------------------------------------------------------------------------------------------------
 
 
 def loft(rings, loop: bool = False) -> Part:
-    """Solid through rings [N, M, 3] of equally many points; ``loop`` joins the last to the first, else both are capped."""
+    """Solid through rings [N, M, 3]; ``loop`` joins the last to the first, otherwise both are capped."""
     rings = np.asarray(rings, np.float64)
     n, m = rings.shape[:2]
     i, j = np.meshgrid(np.arange(n if loop else n - 1), np.arange(m), indexing="ij")
@@ -148,8 +96,8 @@ def loft(rings, loop: bool = False) -> Part:
 def sweep(path, section, up=(0.0, 1.0, 0.0), loop: bool = False, size=None) -> Part:
     """A section [M, 2] moved along a path [N, 3].
 
-    The section's second axis stays as near to ``up`` as the path allows, its first is across both; ``size`` ([N] or
-    [N, 2]) scales it along the way. Corners are mitred.
+    The section's second axis points to ``up`` where the path is most across it, and turns with the path from there;
+    its first is across both. ``size`` ([N] or [N, 2]) scales it along the way. Corners are mitred.
     """
     path = np.asarray(path, np.float64)
     if loop:
@@ -163,7 +111,7 @@ def sweep(path, section, up=(0.0, 1.0, 0.0), loop: bool = False, size=None) -> P
         back[0] = steps[0]
     tangent = steps + back
     tangent /= np.maximum(np.linalg.norm(tangent, axis=1, keepdims=True), 1e-9)
-    across, above = _frames(tangent, np.asarray(up, np.float64))
+    across, above = _frames(tangent, np.asarray(up, np.float64), loop)
     section = np.broadcast_to(np.asarray(section, np.float64), (len(path),) + np.shape(section)[-2:])
     if size is not None:
         size = np.asarray(size, np.float64)
@@ -179,19 +127,32 @@ def sweep(path, section, up=(0.0, 1.0, 0.0), loop: bool = False, size=None) -> P
     return loft(rings, loop)
 
 
-def _frames(tangent: np.ndarray, up: np.ndarray):
-    """Two unit normals of each tangent; where ``up`` is along the path, the last frame is carried on."""
-    across = np.zeros_like(tangent)
-    previous = None
-    for i, t in enumerate(tangent):
-        side = np.cross(up, t)
-        if np.linalg.norm(side) < 0.2:
-            guess = previous if previous is not None else np.cross([0.0, 0.0, 1.0] if abs(t[2]) < 0.9 else [1.0, 0, 0], t)
-            side = guess - t * (guess @ t)
-        elif previous is not None and side @ previous < 0:
-            side = -side
-        previous = across[i] = side / max(np.linalg.norm(side), 1e-9)
-    return across, np.cross(tangent, across)
+def _frames(tangent: np.ndarray, up: np.ndarray, loop: bool):
+    """Two unit normals [N, 3] of each tangent: laid out where ``up`` is most across the path, carried on from there.
+
+    Carrying a normal on by projection twists it least; what a loop then lacks to close is spread over its length.
+    """
+    count = len(tangent)
+    start = int(np.argmin(np.abs(tangent @ up)))
+    side = np.cross(up, tangent[start])
+    if np.linalg.norm(side) < 1e-6 * max(np.linalg.norm(up), 1e-9):
+        side = np.eye(3)[np.argmin(np.abs(tangent[start]))]
+    across = np.zeros((count, 3))
+    orders = [range(start, start + count + 1)] if loop else [range(start, count), range(start, -1, -1)]
+    for order in orders:
+        normal = side
+        for i in order:
+            t = tangent[i % count]
+            normal = normal - t * normal.dot(t)
+            normal = normal / max(math.sqrt(normal.dot(normal)), 1e-9)
+            if i < start + count:
+                across[i % count] = normal
+    above = np.cross(tangent, across)
+    if loop:
+        gap = math.atan2(normal @ above[start], normal @ across[start])
+        angle = -gap * ((np.arange(count) - start) % count)[:, None] / count
+        across, above = np.cos(angle) * across + np.sin(angle) * above, np.cos(angle) * above - np.sin(angle) * across
+    return across, above
 
 
 def tube(path, radius, sides: int = 10, loop: bool = False) -> Part:
@@ -328,30 +289,3 @@ def extrude(outline, low: float, high: float, axis: str = "z") -> Part:
     order = {"z": (0, 1, 2), "x": (2, 1, 0), "y": (0, 2, 1)}[axis]
     vertices = np.concatenate([np.column_stack([outline, np.full(m, at)]) for at in (low, high)])[:, order]
     return outward(vertices, faces)
-
-
-def triangulate(outline) -> np.ndarray:
-    """Ear clipping of a simple polygon [M, 2] -> counter-clockwise triangles [M - 2, 3]."""
-    points = [tuple(map(float, p)) for p in outline]
-
-    def cross(o, a, b):
-        return (a[0] - o[0]) * (b[1] - o[1]) - (a[1] - o[1]) * (b[0] - o[0])
-
-    left = list(range(len(points)))
-    if sum(points[i - 1][0] * points[i][1] - points[i][0] * points[i - 1][1] for i in left) < 0:
-        left.reverse()
-    triangles = []
-    while len(left) > 3:
-        for at in range(len(left)):
-            i, j, k = left[at - 1], left[at], left[(at + 1) % len(left)]
-            a, b, c = points[i], points[j], points[k]
-            if cross(a, b, c) <= 0:
-                continue
-            others = (points[q] for q in left if q not in (i, j, k))
-            if not any(cross(a, b, p) >= 0 and cross(b, c, p) >= 0 and cross(c, a, p) >= 0 for p in others):
-                break
-        else:
-            at = 0  # only flat corners are left: any of them may go
-        triangles.append((left[at - 1], left[at], left[(at + 1) % len(left)]))
-        del left[at]
-    return np.array(triangles + [tuple(left)])

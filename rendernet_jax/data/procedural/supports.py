@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from .draws import chance, pick, sides_of, thin
-from .parts import Part, beam, both_sides, box, cuboid, mirror, place, revolve, rod, round_corners, spline, sweep, tube, turn
-from .parts import rectangle
+from .outlines import rectangle, round_corners, spline
+from .parts import Part, beam, both_sides, box, cuboid, mirror, place, revolve, rod, sweep, tube, turn
 
 
 def turned_profile(rng, length: float, radius: float, count: int = 6) -> np.ndarray:
@@ -33,9 +33,14 @@ def turned_leg(rng, top, foot, radius: float, profile=None) -> Part:
     return place(revolve(profile, 16), np.stack([x, y, np.cross(x, y)], -1), foot)
 
 
+def leg_size(rng) -> float:
+    """Thickness of a leg: mostly timber, at times a thin rod."""
+    return thin(rng, 0.024, 0.06) if chance(rng, 0.7) else thin(rng, 0.01, 0.026)
+
+
 def four_legs(rng, width, depth, height, thickness=None, inset=None) -> list[Part]:
-    """Four legs under a plate whose underside is at ``height``: bars, tapered, round, turned or curved; and stretchers."""
-    size = thickness or thin(rng, 0.014, 0.06)
+    """Four legs, with stretchers at times, under a plate whose underside is at ``height``."""
+    size = thickness or leg_size(rng)
     inset = size / 2 if inset is None else inset
     x, z = width / 2 - inset, depth / 2 - inset
     splay = pick(rng, (0.0, 2.0), (rng.uniform(0.02, 0.1), 1.5))
@@ -161,7 +166,11 @@ def pedestal(rng, radius, height) -> list[Part]:
     if kind == "plate":
         t = thin(rng, 0.006, 0.03)
         square = chance(rng, 0.35)
-        plate = box((-foot, 0, -foot), (foot, t, foot), t * 0.2) if square else revolve([(foot, 0), (foot, t), (r, t * 2)], 32)
+        plate = (
+            box((-foot, 0, -foot), (foot, t, foot), t * 0.2)
+            if square
+            else revolve([(foot, 0), (foot, t), (r, t * 2)], 32)
+        )
         return [post, plate]
     return [post] + star(rng, foot, pick(rng, 3, 4, 5), 0.04, wheels=False)
 
@@ -184,7 +193,14 @@ def star(rng, radius, count, height, wheels: bool) -> list[Part]:
 def swivel(rng, height, radius=0.3) -> list[Part]:
     """Office-chair base: gas spring, star of feet, wheels."""
     radius *= rng.uniform(0.75, 1.15)
-    column = [(0.03, 0.07), (0.03, height * 0.5), (0.016, height * 0.5), (0.016, height - 0.03), (0.09, height - 0.02), (0.09, height)]
+    column = [
+        (0.03, 0.07),
+        (0.03, height * 0.5),
+        (0.016, height * 0.5),
+        (0.016, height - 0.03),
+        (0.09, height - 0.02),
+        (0.09, height),
+    ]
     return [revolve(column, 20)] + star(rng, radius, pick(rng, 4, (5, 3.0)), 0.06, wheels=chance(rng, 0.8))
 
 
@@ -217,7 +233,10 @@ def trestles(rng, width, depth, height) -> list[Part]:
     elif kind == "board":
         side = [cuboid((x, height / 2, 0), (size, height, 2 * z))]
     elif kind == "t":
-        side = [cuboid((x, height / 2, 0), (size, height, 2.5 * size)), cuboid((x, size / 2, 0), (size * 1.2, size, 2 * z))]
+        side = [
+            cuboid((x, height / 2, 0), (size, height, 2.5 * size)),
+            cuboid((x, size / 2, 0), (size * 1.2, size, 2 * z)),
+        ]
         side.append(cuboid((x, height - size / 2, 0), (size, size, 2 * z)))
     else:
         corners = np.array([(x, 0, z), (x, height, z), (x, height, -z), (x, 0, -z)])

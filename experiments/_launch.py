@@ -1,5 +1,6 @@
 """What every launcher shares: one-line errors, exit codes, and an output folder that nothing is lost in."""
 
+import contextlib
 import os
 import pathlib
 import sys
@@ -9,6 +10,8 @@ from collections.abc import Callable, Iterable
 from absl import app, flags, logging
 
 from rendernet_jax.errors import InputError
+
+_created: list[pathlib.Path] = []  # folders that prepare_output made, the outermost first
 
 
 def run(main: Callable[[], None]) -> None:
@@ -31,27 +34,30 @@ def run(main: Callable[[], None]) -> None:
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             sys.exit(130)
+        finally:
+            for folder in reversed(_created):
+                with contextlib.suppress(OSError):  # it holds something
+                    folder.rmdir()
 
     app.run(guarded, flags_parser=_parse)
 
 
-def prepare_output(path: str, overwrite: bool) -> pathlib.Path:
+def prepare_output(path: str) -> pathlib.Path:
     """Create the output folder, parents included, and make sure that files can be written there.
 
+    What is created here is removed at the end of :func:`run` if nothing was written there.
+
     Raises:
-        InputError: no path, not a folder, not writable, or it holds something and ``overwrite`` is off.
+        InputError: not a folder, or not writable.
     """
-    if not path:
-        raise InputError("output: expected a folder, got nothing; add --output=DIR")
     folder = pathlib.Path(path)
+    _created.extend(p for p in (*reversed(folder.parents), folder) if not p.exists())
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise InputError(f"output: cannot write to {folder} ({error.strerror}); choose another folder") from error
-    if not overwrite and any(folder.iterdir()):
-        raise InputError(f"output: {folder} is not empty; choose another folder, or add --overwrite")
     return folder
 
 
@@ -85,6 +91,8 @@ def _parse(arguments: list[str]) -> list[str]:
         return flags.FLAGS(arguments)
     except flags.Error as error:
         _fail(f"{error}; --help lists the flags")
+    except SystemExit:  # absl ends with 1 after --help
+        sys.exit(0)
 
 
 def _fail(message: str) -> None:

@@ -1,0 +1,279 @@
+"""Resampling against SciPy, exact axis swaps, and gradients on and off the borders of cells."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.ndimage import map_coordinates
+from scipy.spatial.transform import Rotation
+
+from rendernet_jax.camera import Pose, stack
+from rendernet_jax.errors import InputError
+from rendernet_jax.voxels import Window, camera_grid
+
+sample = jax.jit(camera_grid, static_argnums=2)
+FRAME = {"left": -1.0, "top": 1.0, "extent": 2.0}
+UPRIGHT = {
+    "azimuth": 0.0,
+    "elevation": 0.0,
+    "roll": 0.0,
+    "scale": 1.0,
+    "inverse_distance": 0.0,
+    "translation": np.zeros(3),
+}
+
+
+def random_pose(rng, pinhole):
+    return {
+        "azimuth": rng.uniform(-np.pi, np.pi),
+        "elevation": rng.uniform(-1.5, 1.5),
+        "roll": rng.uniform(-np.pi, np.pi),
+        "scale": rng.uniform(0.7, 2.2),
+        "translation": rng.uniform(-0.3, 0.3, 3),
+        "inverse_distance": rng.uniform(0.1, 0.6) if pinhole else 0.0,
+    }
+
+
+def numpy_index(pose, grid_shape, shape, window=FRAME):
+    """Fractional voxel index ``[3, H, W, D]`` of every camera cell, in double precision."""
+    rows, columns, depth = shape
+    x = window["left"] + (np.arange(columns) + 0.5) / columns * window["extent"]
+    y = window["top"] - (np.arange(rows) + 0.5) / rows * window["extent"]
+    z = 1 - (np.arange(depth) + 0.5) / depth * 2
+    y, x, z = np.meshgrid(y, x, z, indexing="ij")
+    q = np.stack([x * (1 - pose["inverse_distance"] * z), y * (1 - pose["inverse_distance"] * z), z])
+    q = (q - np.reshape(pose["translation"], (3, 1, 1, 1))) / pose["scale"]
+    turn = Rotation.from_euler("yxz", [-pose["azimuth"], pose["elevation"], pose["roll"]]).as_matrix()
+    p = np.einsum("ji,j...->i...", turn, q)
+    return (p + 0.5) * np.reshape(grid_shape, (3, 1, 1, 1)) - 0.5
+
+
+def numpy_camera_grid(grid, pose, shape, window=FRAME):
+    """One grid ``[X, Y, Z, C]`` and one pose, by SciPy."""
+    index = numpy_index(pose, grid.shape[:3], shape, window)
+    channels = [map_coordinates(c, index, order=1, mode="grid-constant") for c in np.moveaxis(grid, -1, 0)]
+    return np.stack(channels, axis=-1)
+
+
+def batch(poses):
+    return stack([Pose(**pose) for pose in poses])
+
+
+@pytest.mark.parametrize(
+    "grid_shape, shape, channels",
+    [((8, 8, 8), (12, 12, 12), 1), ((5, 8, 11), (9, 12, 7), 2), ((16, 3, 6), (6, 10, 16), 3)],
+)
+def test_equals_scipy_for_random_poses(grid_shape, shape, channels):
+    rng = np.random.default_rng(channels)
+    poses = [random_pose(rng, pinhole=i % 2) for i in range(4)]
+    grid = rng.random((4, *grid_shape, channels)).astype(np.float32)
+    found = sample(jnp.asarray(grid), batch(poses), shape)
+    expected = [numpy_camera_grid(g.astype(np.float64), pose, shape) for g, pose in zip(grid, poses, strict=True)]
+    assert found.shape == (4, *shape, channels) and found.dtype == jnp.float32
+    np.testing.assert_allclose(found, expected, atol=3e-5)
+    assert 0.05 < np.mean(np.asarray(expected) > 0) < 0.95
+
+
+def test_windows_equal_scipy_and_crops_of_the_whole_frame():
+    rng = np.random.default_rng(5)
+    grid, pose = rng.random((1, 6, 7, 8, 2)).astype(np.float32), random_pose(rng, pinhole=True)
+    whole = sample(jnp.asarray(grid), Pose(**pose), (16, 16, 6))
+    corners = [(0, 0), (4, 8), (7, 3)]
+    window = Window(
+        left=jnp.asarray([-1 + c / 8 for _, c in corners]),
+        top=jnp.asarray([1 - r / 8 for r, _ in corners]),
+        extent=jnp.full(3, 1.0),
+    )
+    parts = sample(jnp.asarray(grid), Pose(**pose), (8, 8, 6), window)
+    for part, (row, column) in zip(parts, corners, strict=True):
+        np.testing.assert_allclose(part, whole[0, row : row + 8, column : column + 8], atol=2e-6)
+    place = {"left": -0.3, "top": 0.45, "extent": 0.7}
+    found = sample(jnp.asarray(grid), Pose(**pose), (5, 4, 6), Window(**place))
+    np.testing.assert_allclose(found[0], numpy_camera_grid(grid[0], pose, (5, 4, 6), place), atol=3e-5)
+
+
+def test_one_grid_and_many_poses_equal_repeated_grids():
+    rng = np.random.default_rng(6)
+    poses = batch([random_pose(rng, pinhole=i % 2) for i in range(3)])
+    grid = jnp.asarray(rng.random((1, 5, 6, 7, 2)), jnp.float32)
+    shared = sample(grid, poses, (8, 8, 8))
+    np.testing.assert_array_equal(shared, sample(jnp.repeat(grid, 3, axis=0), poses, (8, 8, 8)))
+    assert np.abs(shared[0] - shared[1]).max() > 0.1
+
+
+def test_many_grids_share_one_pose():
+    rng = np.random.default_rng(7)
+    pose, grid = random_pose(rng, pinhole=False), rng.random((3, 5, 6, 7, 1)).astype(np.float32)
+    found = sample(jnp.asarray(grid), Pose(**pose), (4, 4, 4))
+    np.testing.assert_allclose(found, [numpy_camera_grid(g, pose, (4, 4, 4)) for g in grid], atol=3e-5)
+
+
+# --- quarter turns ----------------------------------------------------------------------------------------------------
+
+
+def turn_array(grid, azimuth, elevation, roll):
+    """``[X, Y, Z, C]`` turned by quarter turns about y (by -azimuth), then x, then z."""
+    grid = np.rot90(grid, -azimuth, axes=(2, 0))
+    grid = np.rot90(grid, elevation, axes=(1, 2))
+    return np.rot90(grid, roll, axes=(0, 1))
+
+
+def as_seen(grid):
+    """``[X, Y, Z, C]`` from the front: rows from the top, columns from the left, depth from the nearest."""
+    return grid.transpose(1, 0, 2, 3)[::-1, :, ::-1]
+
+
+QUARTERS = list(itertools.product(range(4), (-1, 0, 1), range(4)))
+
+
+def quarter_poses(turns):
+    return batch(
+        [{**UPRIGHT, "scale": 2.0, "azimuth": a * np.pi / 2, "elevation": e * np.pi / 2, "roll": r * np.pi / 2}
+         for a, e, r in turns]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [8, 7])
+def test_quarter_turns_of_a_cube_are_axis_swaps(size):
+    grid = np.random.default_rng(size).random((size, size, size, 2)).astype(np.float32)
+    found = sample(jnp.asarray(grid[None]), quarter_poses(QUARTERS), (size, size, size))
+    for view, turn in zip(found, QUARTERS, strict=True):
+        np.testing.assert_allclose(view, as_seen(turn_array(grid, *turn)), atol=5e-6, err_msg=str(turn))
+
+
+@pytest.mark.parametrize("turn", [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (3, -1, 2), (2, 1, 3)])
+def test_quarter_turns_of_a_box_are_axis_swaps(turn):
+    grid = np.random.default_rng(1).random((4, 6, 9, 2)).astype(np.float32)
+    expected = as_seen(turn_array(grid, *turn))
+    found = sample(jnp.asarray(grid[None]), quarter_poses([turn]), expected.shape[:3])
+    np.testing.assert_allclose(found[0], expected, atol=5e-6)
+
+
+def test_front_view_shows_where_things_are():
+    grid = np.zeros((1, 4, 4, 4, 3), np.float32)
+    grid[0, 3, 1, 1, 0] = grid[0, 1, 3, 1, 1] = grid[0, 1, 1, 3, 2] = 1  # toward +x, +y, +z
+    found = np.asarray(sample(jnp.asarray(grid), Pose(scale=2.0), (4, 4, 4))[0])
+    assert found[2, 3, 2, 0] == 1, "+x is at the right"
+    assert found[0, 1, 2, 1] == 1, "+y is at the top"
+    assert found[2, 1, 0, 2] == 1, "+z is nearest"
+    assert found.sum() == 3
+
+
+# --- gradients --------------------------------------------------------------------------------------------------------
+
+FIELDS = [*(n for n in UPRIGHT if n != "translation"), *(f"translation.{i}" for i in range(3))]
+
+
+def moved(pose, field, step):
+    """The pose with one of its numbers moved."""
+    name, _, axis = field.partition(".")
+    change = np.eye(3)[int(axis)] * step if axis else step
+    return {**pose, name: pose[name] + change}
+
+
+def pose_jacobian(grid, pose, shape):
+    """``{field: [H, W, D, C]}``."""
+    pose = {k: jnp.asarray(v, jnp.float32) for k, v in pose.items()}
+    jacobian = jax.jit(jax.jacfwd(lambda p: camera_grid(jnp.asarray(grid[None]), Pose(**p), shape)[0]))(pose)
+    axes = {f"translation.{i}": jacobian["translation"][..., i] for i in range(3)}
+    return {field: np.asarray({**jacobian, **axes}[field]) for field in FIELDS}
+
+
+def test_pose_gradients_match_central_differences_off_the_borders():
+    rng = np.random.default_rng(8)
+    grid, shape = rng.random((6, 7, 5, 2)).astype(np.float32), (8, 9, 7)
+    pose, step = random_pose(rng, pinhole=True), 1e-4
+    index = numpy_index(pose, grid.shape[:3], shape)
+    inside = (np.abs(index - np.round(index)) > 0.01).all(0)  # farther from a border than the step leads
+    assert inside.mean() > 0.9
+    for field, gradient in pose_jacobian(grid, pose, shape).items():
+        ends = [numpy_camera_grid(grid.astype(np.float64), moved(pose, field, s), shape) for s in (step, -step)]
+        difference = (ends[0] - ends[1]) / (2 * step)
+        np.testing.assert_allclose(gradient[inside], difference[inside], atol=2e-3, err_msg=field)
+        assert np.abs(difference).max() > 0.5, field
+
+
+@pytest.mark.parametrize("inverse_distance", [0.0, 0.25])
+def test_pose_gradients_equal_forward_differences_on_the_borders(inverse_distance):
+    """Where every sample lies on a voxel centre (or, by perspective, off it again), in each voxel coordinate."""
+    rng = np.random.default_rng(9)
+    grid, shape = rng.random((8, 4, 16, 2)).astype(np.float32), (4, 8, 16)
+    pose = {**UPRIGHT, "scale": 2.0, "translation": np.array([0.25, -0.5, 0.125]), "inverse_distance": inverse_distance}
+    index = numpy_index(pose, grid.shape[:3], shape)
+    assert (index == np.round(index)).all() or inverse_distance
+    # Forward differences of the interpolant: one whole cell ahead along each axis, at the cell's other fractions.
+    slopes, cell = [], np.floor(index)
+    for axis in range(3):
+        ahead, behind = index.copy(), index.copy()
+        behind[axis], ahead[axis] = cell[axis], cell[axis] + 1
+        at = [[map_coordinates(c, i, order=1, mode="grid-constant") for c in np.moveaxis(grid.astype(np.float64), -1, 0)]
+              for i in (ahead, behind)]  # fmt: skip
+        slopes.append(np.stack(np.subtract(*at), axis=-1))
+    for field, gradient in pose_jacobian(grid, pose, shape).items():
+        ends = [numpy_index(moved(pose, field, s), grid.shape[:3], shape) for s in (1e-6, -1e-6)]
+        speed = (ends[0] - ends[1]) / 2e-6
+        expected = sum(v[..., None] * s for v, s in zip(speed, slopes, strict=True))
+        np.testing.assert_allclose(gradient, expected, atol=1e-4, err_msg=field)
+        if field.startswith("translation"):
+            changes = np.abs(slopes[int(field[-1])]) > 1e-3
+            assert changes.mean() > 0.3 and (np.abs(gradient[changes]) > 0).all(), "zero where the grid changes"
+
+
+def test_gradient_by_translation_equals_the_difference_of_two_pictures_on_the_borders():
+    """A shift of the object by -t moves every sample forward in its cell, where the interpolant is linear."""
+    grid, step = np.random.default_rng(10).random((8, 8, 8, 1)).astype(np.float32), 0.0625
+    gradient = pose_jacobian(grid, {**UPRIGHT, "scale": 2.0}, (8, 8, 8))
+    at = [
+        sample(jnp.asarray(grid[None]), Pose(scale=2.0, translation=(-t, 0.0, 0.0)), (8, 8, 8))[0]
+        for t in (step, 0)
+    ]
+    np.testing.assert_allclose(gradient["translation.0"], -(at[0] - at[1]) / step, atol=1e-5)
+
+
+def test_grid_gradient_is_the_adjoint_of_sampling():
+    """Sampling is linear in the grid: <sample(u), v> = <u, gradient>, one grid under several poses."""
+    rng = np.random.default_rng(11)
+    poses = batch([random_pose(rng, pinhole=i % 2) for i in range(3)])
+    first, second = (jnp.asarray(rng.random((1, 5, 6, 7, 2)), jnp.float32) for _ in range(2))
+    weight = jnp.asarray(rng.normal(size=(3, 6, 6, 6, 2)), jnp.float32)
+    gradient = jax.grad(lambda g: jnp.vdot(sample(g, poses, (6, 6, 6)), weight))(first)
+    expected = np.vdot(sample(second, poses, (6, 6, 6)), weight)
+    assert float(jnp.vdot(second, gradient)) == pytest.approx(expected, rel=1e-4)
+    assert (np.abs(gradient) > 0).mean() > 0.5
+
+
+# --- transformations, dtypes, errors ----------------------------------------------------------------------------------
+
+
+def test_jit_equals_eager_and_vmap_equals_the_batch():
+    rng = np.random.default_rng(12)
+    poses = batch([random_pose(rng, pinhole=i % 2) for i in range(3)])
+    grid = jnp.asarray(rng.random((3, 5, 6, 7, 2)), jnp.float32)
+    eager = camera_grid(grid, poses, (8, 6, 4))
+    np.testing.assert_allclose(sample(grid, poses, (8, 6, 4)), eager, atol=2e-6)
+    mapped = jax.vmap(lambda g, p: camera_grid(g[None], p, (8, 6, 4))[0])(grid, poses)
+    np.testing.assert_allclose(mapped, eager, atol=2e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, bool, jnp.bfloat16])
+def test_grids_of_any_dtype_are_interpolated_like_floats(dtype):
+    grid = (np.random.default_rng(13).random((1, 4, 4, 4, 1)) > 0.5).astype(dtype)
+    found = sample(grid, Pose(azimuth=0.4, elevation=0.3), (6, 6, 6))
+    np.testing.assert_array_equal(found, sample(grid.astype(np.float32), Pose(azimuth=0.4, elevation=0.3), (6, 6, 6)))
+    assert found.dtype == jnp.float32 and ((found > 0.1) & (found < 0.9)).any()
+
+
+@pytest.mark.parametrize(
+    "shape, pose, message",
+    [
+        ((4, 4, 4), Pose(), r"expected \[B, X, Y, Z, C\], got \(4, 4, 4\); add"),
+        ((1, 4, 0, 4, 1), Pose(), r"got \(1, 4, 0, 4, 1\)"),
+        ((2, 4, 4, 4, 1), Pose(azimuth=jnp.zeros(3)), "2 grids, poses of shape .3,"),
+        ((1, 4, 4, 4, 1), Pose(azimuth=jnp.zeros((2, 2))), "poses of shape .2, 2"),
+    ],
+)
+def test_wrong_shapes_are_named(shape, pose, message):
+    with pytest.raises(InputError, match=message):
+        camera_grid(jnp.zeros(shape), pose, (4, 4, 4))
