@@ -150,7 +150,7 @@ def test_resumed_build_equals_an_uninterrupted_one(finished, tmp_path, monkeypat
 @pytest.mark.skipif(os.name != "posix", reason="kills with a signal")
 def test_killed_command_is_continued_by_the_same_command(tmp_path):
     output = tmp_path / "new" / "set"
-    flags = ["--shapes=4", "--families=table,vase", "--views=2", "--size=64", "--grid=16", "--workers=1"]
+    flags = ["--shapes=12", "--families=table,vase", "--views=2", "--size=64", "--grid=16", "--workers=1"]
     command = [sys.executable, "-m", "experiments.build_dataset", *flags, f"--output={output}"]
     first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 30
@@ -161,10 +161,10 @@ def test_killed_command_is_continued_by_the_same_command(tmp_path):
     assert not (output / "manifest.json").exists() and list(output.glob("shards/0*.npz"))
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["table 3, vase 1", f"{output}: complete, 4 shapes, 8 views, 0 skipped"]
-    assert "4/4 shapes, 0 skipped" in done.stderr
+    assert done.stdout.splitlines() == ["table 8, vase 4", f"{output}: complete, 12 shapes, 24 views, 0 skipped"]
+    assert "12/12 shapes, 0 skipped" in done.stderr
     arguments = json.loads((output / "manifest.json").read_text())["arguments"]
-    build(tmp_path / "whole", procedural_tasks(4, ("table", "vase")), arguments=arguments)
+    build(tmp_path / "whole", procedural_tasks(12, ("table", "vase")), arguments=arguments)
     assert read_files(output) == read_files(tmp_path / "whole")
 
 
@@ -357,6 +357,12 @@ def test_open3d_is_quiet_while_a_shape_is_made(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(dataset, "make_arrays", warn)
     assert dataset._do_job(dataset._Job(TASKS[0], SETTINGS, tmp_path / "x")).reason == "mesh: bad"
     assert "WARNING" not in "".join(capfd.readouterr())
+
+
+def test_set_without_ambient_occlusion_stores_none(tmp_path):
+    manifest = build(tmp_path, TASKS[:1], dataset.Settings(views=1, size=32, grid=8, ao=False))
+    arrays = shards.read_shard(tmp_path / "shards" / "000000.npz", manifest["shards"][0]["sha256"])
+    assert "ao" not in arrays and arrays["mask"].shape == (1, 32, 32)
 
 
 def test_settings_out_of_range_are_refused():
