@@ -50,7 +50,10 @@ def phong(
     color = ambient + intensity * jnp.maximum(cosine, 0.0)
     if albedo is not None:
         color = albedo * color
-    reflected = 2.0 * cosine * normal[..., 2:] - toward_light[..., 2:]
+    if isinstance(specular, (int, float)) and specular == 0.0:
+        return _on_white(color, mask)
+    # At most 1 for a unit normal; a network's may be longer, and its power overflow.
+    reflected = jnp.minimum(2.0 * cosine * normal[..., 2:] - toward_light[..., 2:], 1.0)
     lit = (cosine > 0.0) & (reflected > 0.0)
     # A safe base: the derivative of 0^m by m is not a number.
     highlight = jnp.where(lit, jnp.where(lit, reflected, 1.0) ** _lift(shininess, normal.ndim), 0.0)

@@ -13,10 +13,8 @@ import pytest
 from PIL import Image
 
 from rendernet_jax.camera import pose_from_degrees, to_camera
-from rendernet_jax.data import dataset, pool, shards, viewpoints
-from rendernet_jax.data.families import FAMILIES
-from rendernet_jax.data.meshes import Mesh
-from rendernet_jax.data.tasks import FAMILY_WEIGHTS, folder_tasks, procedural_tasks
+from rendernet_jax.data import dataset, pool, shards
+from rendernet_jax.data.tasks import folder_tasks, procedural_tasks
 from rendernet_jax.errors import InputError
 
 SETTINGS = dataset.Settings(views=2, size=64, grid=16)
@@ -369,104 +367,3 @@ def test_settings_out_of_range_are_refused():
     for name, value in (("views", 0), ("size", 7), ("grid", 513)):
         with pytest.raises(InputError, match=f"{name}: expected .* got {value}"):
             dataset.Settings(**{name: value})
-
-
-# --- worker processes -----------------------------------------------------------------------------------------------
-
-
-def test_a_crash_or_a_hang_costs_one_task_each():
-    tasks = ["1 + 1", "__import__('os')._exit(3)", "2 + 2", "__import__('os').kill(__import__('os').getpid(), 11)"]
-    tasks += ["__import__('time').sleep(60)", "3 + 3", "__import__('os').environ['OMP_NUM_THREADS']"]
-    began = time.monotonic()
-    results = dict(pool.run_tasks(eval, tasks, 2, timeout=1.0))
-    assert results == {
-        0: 2,
-        1: pool.Crash("the process reading it died (exit code 3)"),
-        2: 4,
-        3: pool.Crash("the process reading it died (signal SIGSEGV)"),
-        4: pool.Crash("took longer than 1 s"),
-        5: 6,
-        6: "1",
-    }
-    assert time.monotonic() - began < 30
-
-
-@pytest.mark.parametrize(
-    ("task", "kind", "message"),
-    [
-        ("open('/dev/null/x')", OSError, "/dev/null/x"),
-        ("exec('from rendernet_jax.errors import InputError; raise InputError(1)')", InputError, "1"),
-        ("[][0]", RuntimeError, "task 0 failed\n.*IndexError"),
-    ],
-)
-def test_what_a_worker_raises_is_raised(task, kind, message):
-    with pytest.raises(kind, match=f"(?s){message}"):
-        list(pool.run_tasks(eval, [task], 1, timeout=30.0))
-
-
-def test_no_process_outlives_an_iteration_that_is_given_up():
-    results = pool.run_tasks(eval, ["__import__('os').getpid()", "__import__('time').sleep(60)"], 2, timeout=60.0)
-    _, process = next(results)
-    os.kill(process, 0)
-    results.close()
-    with pytest.raises(ProcessLookupError):
-        os.kill(process, 0)
-
-
-# --- which shapes, from where ---------------------------------------------------------------------------------------
-
-
-def test_families_come_as_often_as_their_weights():
-    turn = sum(FAMILY_WEIGHTS.get(family, 1) for family in FAMILIES)
-    tasks = procedural_tasks(2 * turn)
-    for family in FAMILIES:
-        assert sum(task.family == family for task in tasks[:turn]) == FAMILY_WEIGHTS.get(family, 1)
-    assert {task.family for task in tasks[: len(FAMILIES)]} == set(FAMILIES), "a small set has one of each"
-    assert len({task.name for task in tasks}) == len({task.seed for task in tasks}) == 2 * turn
-    assert tasks[:5] == procedural_tasks(5), "a larger set begins with the smaller one"
-    assert not {task.seed for task in tasks} & {task.seed for task in procedural_tasks(2 * turn, seed=1)}
-
-
-@pytest.mark.parametrize("arguments", [(0,), (1, ("chair", "spoon")), (1, ()), (1, ("chair",), -1)])
-def test_bad_tasks_are_refused(arguments):
-    with pytest.raises(InputError, match="expected"):
-        procedural_tasks(*arguments)
-
-
-def test_views_keep_the_object_in_depth_and_mostly_in_the_frame():
-    rng = np.random.default_rng(0)
-    corners = np.array([(x, y, z) for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)], np.float32)
-    turned = np.asarray([viewpoints.random_pose(rng, corners) for _ in range(200)])
-    for pose in turned:
-        q = np.asarray(to_camera(corners, pose))
-        assert np.abs(q[:, 2]).max() < 1 + 1e-5
-        low, high = q[:, :2].min(0), q[:, :2].max(0)
-        shown = np.minimum(high, 1) - np.maximum(low, -1)
-        assert shown.prod() > viewpoints.IN_FRAME * (high - low).prod() - 1e-4
-    elevations = np.degrees([pose.elevation for pose in turned])
-    assert elevations.min() < -30 and elevations.max() > 70, "some views are from anywhere"
-    assert 0.3 < np.mean([pose.inverse_distance == 0 for pose in turned]) < 0.7
-
-
-def test_axis_rotations_are_the_24_of_the_cube():
-    matrices = [viewpoints.axis_rotation(index) for index in range(24)]
-    assert len({matrix.tobytes() for matrix in matrices}) == 24
-    for matrix in matrices:
-        assert sorted(np.abs(matrix).sum(0)) == [1, 1, 1] and np.linalg.det(matrix) == 1
-    np.testing.assert_array_equal(matrices[0], np.eye(3))
-
-
-def test_turned_meshes_are_congruent_and_normalised():
-    vertices = np.random.default_rng(1).uniform(-0.5, 0.5, (20, 3)).astype(np.float32)
-    mesh = Mesh(vertices, np.arange(18, dtype=np.int32).reshape(6, 3))
-    distances = np.linalg.norm(vertices[:1] - vertices[1:18], axis=1)
-    rng = np.random.default_rng(2)
-    unchanged = 0
-    for _ in range(100):
-        turned = viewpoints.random_turn(rng, mesh)
-        unchanged += turned is mesh
-        if turned is not mesh:
-            assert np.ptp(turned.vertices, axis=0).max() == pytest.approx(1)
-            ratio = np.linalg.norm(turned.vertices[:1] - turned.vertices[1:18], axis=1) / distances
-            np.testing.assert_allclose(ratio, ratio[0], rtol=1e-4)
-    assert 40 <= unchanged <= 75
