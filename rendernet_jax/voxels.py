@@ -5,6 +5,8 @@ An object grid ``[B, X, Y, Z, C]`` fills the object cube ``[-.5, .5]^3``: voxel 
 left and depth 0 nearest to the viewer, and is uniform in q_z; outside the object grid it is 0.
 """
 
+import functools
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -72,10 +74,26 @@ def camera_grid(grid: jax.Array, pose: Pose, shape: tuple[int, int, int], window
 
     def sample(one_grid, one_pose, one_window):
         points = unproject(*frame_axes(shape, one_window), one_pose)
-        index = [(p + 0.5) * size - 0.5 for p, size in zip(points, grid.shape[1:4], strict=True)]
+        index = [_snap((p + 0.5) * size - 0.5, 1e-6 * size) for p, size in zip(points, grid.shape[1:4], strict=True)]
         channels = [map_coordinates(one_grid[..., c], index, order=1, mode="constant") for c in range(grid.shape[4])]
         return jnp.stack(channels, axis=-1)
 
     if grid.shape[0] == 1:
         return jax.vmap(lambda p, w: sample(grid[0], p, w))(pose, window)
     return jax.vmap(sample)(grid, pose, window)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _snap(index: jax.Array, tolerance: float) -> jax.Array:
+    """Move indices within rounding error of a voxel centre onto it; the derivative is 1.
+
+    A compiler may evaluate an index twice, rounded differently. Left beside a voxel centre, its integer part could then
+    come from one side and its remainder from the other: a sample one voxel off.
+    """
+    nearest = jnp.round(index)
+    return jnp.where(jnp.abs(index - nearest) < tolerance, nearest, index)
+
+
+@_snap.defjvp
+def _snap_jvp(tolerance, primals, tangents):
+    return _snap(*primals, tolerance), tangents[0]
