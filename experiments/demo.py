@@ -45,7 +45,7 @@ def main():
             reference=True,
             overwrite=True,
         )
-        (report,) = batch_render.run(job)
+        (report,) = batch_render.run(job).values()
     _save_sheet(output, outputs)
     print(f"wrote {output}: turntable.gif, sheet.png, one picture and its reference for each shader, render.json")
     print(f"PSNR phong {report['psnr']['phong']:.2f} dB")

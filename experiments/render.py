@@ -65,18 +65,25 @@ def main():
         reference=_REFERENCE.value,
         overwrite=_OVERWRITE.value,
     )
-    reports = [r for r in batch_render.run(job) if "views" in r]
-    for report in reports:
-        figures = [
-            f"PSNR {output} {value:.2f} dB ({report['psnr_foreground'][output]:.2f} on the object)"
-            for output, value in report.get("psnr", {}).items()
-        ]
-        figures.append(f"{report['seconds_per_picture']:.2f} s a picture")
-        print(f"{report['input']}: {', '.join(figures)}")
-    for output in reports[0].get("psnr", {}):
-        mean = sum(r["psnr"][output] for r in reports) / len(reports)
-        print(f"mean PSNR {output} {mean:.2f} dB over {len(reports)} objects")
-    print(f"wrote {len(views)} view(s) of {len(reports)} object(s) to {_OUTPUT.value}")
+    reports = batch_render.run(job)
+    for name, report in reports.items():
+        print(f"{name}: {describe(report)}")
+    drawn = [report for report in reports.values() if "poses" in report]
+    for output in drawn[0].get("psnr", {}):
+        mean = sum(r["psnr"][output] for r in drawn) / len(drawn)
+        print(f"mean PSNR {output} {mean:.2f} dB over {len(drawn)} object(s)")
+    print(f"wrote {len(views)} view(s) of {len(drawn)} object(s) to {_OUTPUT.value}")
+
+
+def describe(report: dict) -> str:
+    """One line about one object."""
+    if "error" in report:
+        return f"skipped: {report['error']}"
+    figures = [
+        f"PSNR {output} {value:.2f} dB ({report['psnr_foreground'][output]:.2f} on the object)"
+        for output, value in report.get("psnr", {}).items()
+    ]
+    return ", ".join([*figures, f"{report['seconds_per_picture']:.2f} s a picture"])
 
 
 if __name__ == "__main__":

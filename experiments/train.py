@@ -62,7 +62,9 @@ def main():
             )
     output = launch.prepare_output(_OUTPUT.value)
     source = Source(_DATA.value, config.upsample)
-    print(f"{len(source.training)} training views, {recipe.steps} steps of {recipe.batch} patches of {recipe.patch} pixels")
+    print(
+        f"{len(source.training)} training views, {recipe.steps} steps of {recipe.batch} patches of {recipe.patch} pixels"
+    )
     began = time.time()
     scores = train(
         config,

@@ -10,8 +10,8 @@ _HOME = {
     "Light": "camera",
     "InputError": "errors",
     "camera_grid": "voxels",
-    "render": "render",
-    "render_buffers": "render",
+    "render": "rendering",
+    "render_buffers": "rendering",
     "load_weights": "weights",
     "save_weights": "weights",
 }

@@ -9,7 +9,8 @@ import jax
 import numpy as np
 from PIL import Image
 
-from rendernet_jax import camera, metrics, render, shading, weights
+from rendernet_jax import camera, metrics, rendering, shading, weights
+from rendernet_jax.data.files import write_json
 from rendernet_jax.data.inputs import Object, list_inputs, read_object
 from rendernet_jax.data.sheet import save_png, to_bytes
 from rendernet_jax.errors import InputError
@@ -73,38 +74,51 @@ def read_views(path: str | None, defaults: dict) -> tuple[View, ...]:
     return tuple(views)
 
 
-def run(job: Job) -> list[dict]:
-    """Draw every input of a job; returns the content of each ``render.json``.
+def run(job: Job) -> dict[str, dict]:
+    """Draw every input of a job; returns the content of each ``render.json`` by the input's name.
+
+    A file goes to ``job.output``; the files of a folder each to a sub-folder of it, beside one ``render.json`` for all.
+    A file of a folder that can't be used is reported there with its error, and passed over.
 
     Raises:
         InputError: bad input; nothing that existed is overwritten unless the job says so.
     """
     params, config = weights.load_weights(job.weights)
-    render.check_size(config, job.size)
+    rendering.check_size(config, job.size)
     _check_outputs(job, config)
     paths = list_inputs(job.input)
     many = pathlib.Path(job.input).is_dir()
-    folders = [job.output / path.name if many else job.output for path in paths]
-    for folder in folders:
-        _refuse_existing(folder, job)
-    draw = jax.jit(lambda grid, pose: render.render_buffers(params, config, grid, pose, job.size))
-    reports = []
-    for path, folder in zip(paths, folders, strict=True):
+    folders = {name: job.output / name if many else job.output for name in paths}
+    _refuse_existing(job, [*folders.values(), job.output])
+    draw = jax.jit(lambda grid, pose: rendering.render_buffers(params, config, grid, pose, job.size))
+    reports, compiled = {}, set()
+    for name, path in paths.items():
         try:
             thing = read_object(path, job.up, job.occupancy, job.grid)
+            if job.reference and thing.mesh is None:
+                raise InputError(f"--reference: expected a mesh, got the voxel file {path}; leave out --reference")
+            if thing.grid.shape not in compiled:  # outside what is timed
+                jax.block_until_ready(draw(thing.grid, _pose(job.views[0])))
+                compiled.add(thing.grid.shape)
         except InputError as error:
             if not many:
                 raise
-            print(f"skipped {path.name}: {error}")
-            reports.append({"input": path.name, "error": str(error)})
+            reports[name] = {"input": str(path), "error": str(error)}
             continue
-        if job.reference and thing.mesh is None:
-            raise InputError(f"--reference: expected a mesh, got the voxel file {path}; leave out --reference")
-        folder.mkdir(parents=True, exist_ok=True)
-        reports.append(_render_object(job, thing, folder, draw))
-    if many and not any("views" in report for report in reports):
-        raise InputError(f"input {job.input}: none of its {len(paths)} files could be used")
+        folders[name].mkdir(parents=True, exist_ok=True)
+        reports[name] = _render_object(job, thing, folders[name], draw)
+    if all("error" in report for report in reports.values()):
+        raise InputError(f"input {job.input}: none of its files could be used; {next(iter(reports.values()))['error']}")
+    if many:
+        write_json(job.output / "render.json", {"objects": reports, **_mean(reports.values())})
     return reports
+
+
+def _mean(reports) -> dict:
+    """Means over objects of the figures against references, where there are any."""
+    drawn = [report for report in reports if "psnr" in report]
+    figures = ("psnr", "psnr_foreground") if drawn else ()
+    return {f: {o: float(np.mean([r[f][o] for r in drawn])) for o in drawn[0][f]} for f in figures}
 
 
 def _check_outputs(job, config):
@@ -122,7 +136,6 @@ def _render_object(job: Job, thing: Object, folder: pathlib.Path, draw) -> dict:
         from rendernet_jax.data.references import build_scene
 
         scene = build_scene(thing.mesh)
-    jax.block_until_ready(draw(thing.grid, _pose(job.views[0])))  # compiles, or loads the compiled program
     records, seconds = [], 0.0
     for index, view in enumerate(job.views):
         began = time.perf_counter()
@@ -141,21 +154,19 @@ def _render_object(job: Job, thing: Object, folder: pathlib.Path, draw) -> dict:
             record |= _compare(scene, view, light, pictures, folder, index, job)
         records.append(record)
     report = {
-        "input": thing.path.name,
+        "input": str(thing.path),
         "grid": list(thing.grid.shape[1:]),
         "occupancy": thing.occupancy,
         "size": job.size,
         "weights": job.weights,
         "weights_sha256": weights.read_card(job.weights)["sha256"],
         "seconds_per_picture": seconds / len(job.views),
-        "views": records,
+        "poses": records,
+        **_mean(records),
     }
-    for figure in ("psnr", "psnr_foreground"):
-        if scene is not None:
-            report[figure] = {o: float(np.mean([r[figure][o] for r in records])) for o in job.outputs}
     if job.turntable:
         _turntable(job, thing, folder, draw)
-    (folder / "render.json").write_text(json.dumps(report, indent=1) + "\n")
+    write_json(folder / "render.json", report)
     return report
 
 
@@ -221,12 +232,11 @@ def save_gif(path: pathlib.Path, frames: list[Image.Image], seconds: float = 4.0
     partial.replace(path)
 
 
-def _refuse_existing(folder: pathlib.Path, job: Job) -> None:
-    planned = [folder / "render.json"]
+def _refuse_existing(job: Job, folders: list[pathlib.Path]) -> None:
+    names = ["render.json", "turntable.gif"]
     for index in range(len(job.views)):
-        planned += [folder / f"{index:04d}_{output}{tail}.png" for output in job.outputs for tail in ("", "_reference")]
-        planned.append(folder / f"{index:04d}.npz")
-    planned.append(folder / "turntable.gif")
-    present = [path for path in planned if path.exists()]
+        names += [f"{index:04d}_{output}{tail}.png" for output in job.outputs for tail in ("", "_reference")]
+        names.append(f"{index:04d}.npz")
+    present = [folder / name for folder in folders for name in names if (folder / name).exists()]
     if present and not job.overwrite:
         raise InputError(f"output: {present[0]} exists; choose another --output, or add --overwrite")

@@ -7,10 +7,9 @@ import pathlib
 import jax
 import numpy as np
 
-from rendernet_jax import camera, metrics, render, shading, weights
-from rendernet_jax.data.inputs import MESH_SUFFIXES
+from rendernet_jax import camera, metrics, rendering, shading, weights
 from rendernet_jax.data.marching_cubes import marching_cubes
-from rendernet_jax.data.meshes import load_mesh, normalise
+from rendernet_jax.data.meshes import SUFFIXES, load_mesh, normalise
 from rendernet_jax.data.references import build_scene, reference_pictures
 from rendernet_jax.data.sheet import picture_sheet, save_png
 from rendernet_jax.data.voxelise import voxelise
@@ -43,9 +42,9 @@ def run(plan: Plan) -> dict:
         InputError: no mesh could be used, or weights that can't make the pictures.
     """
     params, config = weights.load_weights(plan.weights)
-    render.check_size(config, plan.size)
-    paths = sorted(p for p in plan.meshes.rglob("*") if p.suffix.lower() in MESH_SUFFIXES)
-    draw = jax.jit(lambda grid, pose: render.render_buffers(params, config, grid, pose, plan.size))
+    rendering.check_size(config, plan.size)
+    paths = sorted(p for p in plan.meshes.rglob("*") if p.suffix.lower() in SUFFIXES)
+    draw = jax.jit(lambda grid, pose: rendering.render_buffers(params, config, grid, pose, plan.size))
     rows, sheet, skipped = {}, [], {}
     for path in paths:
         name = str(path.relative_to(plan.meshes))
@@ -56,9 +55,9 @@ def run(plan: Plan) -> dict:
             continue
         rows[name], pictures = _score_mesh(plan, mesh, draw)
         sheet.append(pictures)
-        print(f"{name}: " + ", ".join(f"{k} {v['phong']:.2f}" for k, v in rows[name].items() if "phong" in v), flush=True)
+        print(f"{name}: " + ", ".join(f"{method} {v['phong']:.2f}" for method, v in rows[name].items()), flush=True)
     if not rows:
-        raise InputError(f"meshes {plan.meshes}: expected a folder with {', '.join(MESH_SUFFIXES)} files, found none usable")
+        raise InputError(f"meshes {plan.meshes}: expected {', '.join(SUFFIXES)} files, found none that can be used")
     methods = list(next(iter(rows.values())))
     report = {
         "weights": plan.weights,
@@ -85,7 +84,7 @@ def _score_mesh(plan: Plan, mesh, draw) -> tuple[dict, list]:
             surfaces[occupancy] = build_scene(marching_cubes(grid))
         except InputError:  # nothing reaches the level: it draws an empty picture
             surfaces[occupancy] = None
-    light = render.DEFAULT_LIGHT
+    light = rendering.DEFAULT_LIGHT
     scores, row = {}, []
     for azimuth, elevation in plan.views:
         pose = camera.pose_from_degrees(azimuth_deg=azimuth, elevation_deg=elevation)

@@ -17,7 +17,7 @@ from rendernet_jax.conv import conv, conv_transposed, depth_to_space, space_to_d
 from rendernet_jax.errors import InputError
 
 BUFFERS = (("normal", 3), ("mask", 1), ("depth", 1), ("ao", 1), ("contour", 1))
-_UNBOUNDED = ("normal", "depth")  # every other head ends in a sigmoid
+_LINEAR = ("normal", "depth")  # every other head ends in a sigmoid
 
 
 @dataclasses.dataclass(frozen=True)
@@ -299,7 +299,9 @@ class RenderNet(nnx.Module):
             for name, known in (("normal", normal), ("depth", z)):
                 if name in raw:
                     raw[name] = raw[name] + upsample(known, config.upsample)
-        return {name: v if name in _UNBOUNDED else jax.nn.sigmoid(v) for name, v in raw.items()}
+        if "normal" in raw:  # a mean of unit vectors lies in the unit ball
+            raw["normal"] *= jax.lax.rsqrt(jnp.maximum(jnp.sum(raw["normal"] ** 2, axis=-1, keepdims=True), 1.0))
+        return {name: v if name in _LINEAR else jax.nn.sigmoid(v) for name, v in raw.items()}
 
 
 def _along_last(vector, ndim):
@@ -363,7 +365,7 @@ def apply(params: dict, config: Config, grid: jax.Array, columns=None, *, key=No
         dtype: of the arithmetic (float32 or bfloat16); results are float32.
 
     Returns:
-        for each head ``[B, upsample*H, upsample*W, c]``: normals and q_z unbounded, everything else in [0, 1].
+        for each head ``[B, upsample*H, upsample*W, c]``: normals of length up to 1, q_z unbounded, everything else in [0, 1].
 
     Raises:
         InputError: the grid or the parameters do not fit the config.

@@ -13,7 +13,7 @@ ORDER = [
     "composite",
     "network",
     "shading",
-    "render",
+    "rendering",
     "losses",
     "metrics",
     "weights",

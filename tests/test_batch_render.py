@@ -47,6 +47,11 @@ def _ball(size):
     return (distance < 0.4).astype(np.float32)[..., None]
 
 
+def _read(path):
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
 def _job(folder, output, **changes):
     views = batch_render.read_views(None, DEFAULTS)
     job = Job(
@@ -59,16 +64,17 @@ def test_folder_with_everything(folder, tmp_path):
     outputs = ("phong", "toon", "contour", "ao", "normal", "depth", "mask")
     job = _job(folder, tmp_path, input=str(folder / "inputs"), outputs=outputs, arrays=True, turntable=3)
     reports = batch_render.run(job)
-    assert [r["input"] for r in reports] == ["ball.npz", "box.ply"]
-    for name, occupancy in (("ball.npz", "file"), ("box.ply", "coverage")):
+    assert list(reports) == ["ball", "box"]
+    for name, occupancy in (("ball", "file"), ("box", "coverage")):
         written = {p.name for p in (tmp_path / name).iterdir()}
         assert written == {f"0000_{o}.png" for o in outputs} | {"0000.npz", "render.json", "turntable.gif"}
         report = json.loads((tmp_path / name / "render.json").read_text())
         assert report["occupancy"] == occupancy and report["grid"] == [12, 12, 12, 1]
         assert report["weights_sha256"] == weights.read_card(folder)["sha256"]
-        picture = np.asarray(Image.open(tmp_path / name / "0000_phong.png"))
+        picture = _read(tmp_path / name / "0000_phong.png")
         assert picture.shape == (32, 32, 3) and picture.dtype == np.uint8
-        assert Image.open(tmp_path / name / "turntable.gif").n_frames == 3
+        with Image.open(tmp_path / name / "turntable.gif") as animation:
+            assert animation.n_frames == 3
         with np.load(tmp_path / name / "0000.npz") as arrays:
             length = np.linalg.norm(arrays["normal"], axis=-1)
             inside = arrays["mask"] > 0.5
@@ -84,8 +90,8 @@ def test_file_equals_library(folder, tmp_path):
     params, config = weights.load_weights(folder)
     pose = Pose(azimuth=math.radians(30), elevation=math.radians(20))
     light = Light(azimuth=math.radians(35), elevation=math.radians(40))
-    picture = np.asarray(render.render(params, config, _ball(12)[None], pose, light, size=32)[0])
-    found = np.asarray(Image.open(tmp_path / "0000_phong.png"))[..., :1]
+    picture = np.asarray(render(params, config, _ball(12)[None], pose, light, size=32)[0])
+    found = _read(tmp_path / "0000_phong.png")[..., :1].astype(np.float32)
     assert np.abs(found - np.rint(255 * picture)).max() <= 1
 
 
@@ -94,17 +100,16 @@ def test_transparent_picture_on_white_is_the_picture(folder, tmp_path):
     batch_render.run(_job(folder, tmp_path / "white", outputs=outputs))
     batch_render.run(_job(folder, tmp_path / "clear", outputs=outputs, transparent=True))
     for output in outputs:
-        white = np.asarray(Image.open(tmp_path / "white" / f"0000_{output}.png"), np.float32)
-        clear = np.asarray(Image.open(tmp_path / "clear" / f"0000_{output}.png"), np.float32)
+        white = _read(tmp_path / "white" / f"0000_{output}.png").astype(np.float32)
+        clear = _read(tmp_path / "clear" / f"0000_{output}.png").astype(np.float32)
         alpha = clear[..., 3:] / 255
         np.testing.assert_allclose(clear[..., :3] * alpha + 255 * (1 - alpha), white, atol=2.0)
 
 
 def test_reference_figures_are_of_the_written_pictures(folder, tmp_path):
     job = _job(folder, tmp_path, input=str(folder / "inputs" / "box.ply"), reference=True, outputs=("phong", "mask"))
-    (report,) = batch_render.run(job)
-    pair = [Image.open(tmp_path / f"0000_phong{t}.png") for t in ("", "_reference")]
-    a, b = (np.asarray(p, np.float64)[..., 0] / 255 for p in pair)
+    (report,) = batch_render.run(job).values()
+    a, b = (_read(tmp_path / f"0000_phong{t}.png")[..., 0] / 255.0 for t in ("", "_reference"))
     assert report["psnr"]["phong"] == pytest.approx(-10 * np.log10(np.mean((a - b) ** 2)), abs=0.05)
 
 
@@ -173,4 +178,13 @@ def test_a_bad_file_in_a_folder_is_skipped(folder, tmp_path):
     (inputs / "bad.npz").write_bytes(b"no zip")
     write_voxels(inputs / "good.npz", _ball(12))
     reports = batch_render.run(_job(folder, tmp_path / "out", input=str(inputs)))
-    assert ["error" in r for r in reports] == [True, False]
+    assert {name: "error" in report for name, report in reports.items()} == {"bad": True, "good": False}
+
+
+def test_two_files_of_one_name(folder, tmp_path):
+    for part in ("a", "b"):
+        (tmp_path / "in" / part).mkdir(parents=True)
+        write_voxels(tmp_path / "in" / part / "model.npz", _ball(12))
+    reports = batch_render.run(_job(folder, tmp_path / "out", input=str(tmp_path / "in")))
+    assert list(reports) == ["a_model_npz", "b_model_npz"]
+    assert (tmp_path / "out" / "b_model_npz" / "0000_phong.png").exists()

@@ -1,16 +1,17 @@
 """A path a user gives -> objects to draw: meshes are voxelised, voxel files are taken as they are."""
 
+import collections
 import dataclasses
 import pathlib
+import re
 
 import numpy as np
 
-from rendernet_jax.data.meshes import Mesh, load_mesh, normalise
+from rendernet_jax.data.meshes import SUFFIXES, Mesh, load_mesh, normalise
 from rendernet_jax.data.voxel_files import read_voxels
 from rendernet_jax.data.voxelise import voxelise
 from rendernet_jax.errors import InputError
 
-MESH_SUFFIXES = (".obj", ".ply", ".off", ".stl", ".glb", ".gltf")
 VOXEL_SUFFIXES = (".binvox", ".npz", ".npy")
 
 
@@ -24,25 +25,30 @@ class Object:
     mesh: Mesh | None  # normalised; None for a voxel file
 
 
-def list_inputs(path) -> list[pathlib.Path]:
-    """The file itself, or all mesh and voxel files directly in a folder, sorted.
+def list_inputs(path) -> dict[str, pathlib.Path]:
+    """The file itself, or all mesh and voxel files in a folder and its sub-folders.
+
+    Returns:
+        Name -> path, sorted by path. A name is the file's stem, or where two files share it, its path in the folder
+        with ``_`` for separators and dots.
 
     Raises:
         InputError: nothing there, or a folder without such files.
     """
     path = pathlib.Path(path)
+    suffixes = SUFFIXES + VOXEL_SUFFIXES
     if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.suffix.lower() in MESH_SUFFIXES + VOXEL_SUFFIXES and p.is_file())
+        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
         if not found:
-            raise InputError(f"input {path}: expected a folder with {', '.join(MESH_SUFFIXES + VOXEL_SUFFIXES)} files")
-        return found
+            raise InputError(f"input {path}: expected a folder with {', '.join(suffixes)} files, found none")
+        counts = collections.Counter(p.stem for p in found)
+        long = lambda p: re.sub(r"[/\\.]", "_", str(p.relative_to(path)))  # noqa: E731
+        return {p.stem if counts[p.stem] == 1 else long(p): p for p in found}
     if not path.exists():
         raise InputError(f"input {path}: no such file or folder; check the path")
-    if path.suffix.lower() not in MESH_SUFFIXES + VOXEL_SUFFIXES:
-        raise InputError(
-            f"input {path}: expected one of {', '.join(MESH_SUFFIXES + VOXEL_SUFFIXES)}, got {path.suffix!r}; convert it"
-        )
-    return [path]
+    if path.suffix.lower() not in suffixes:
+        raise InputError(f"input {path}: expected one of {', '.join(suffixes)}, got {path.suffix!r}; convert it")
+    return {path.stem: path}
 
 
 def read_object(path: pathlib.Path, up: str = "y", occupancy: str = "coverage", grid: int = 64) -> Object:

@@ -17,7 +17,7 @@ from rendernet_jax import metrics, network, shading
 from rendernet_jax.camera import Pose
 from rendernet_jax.data.sheet import picture_sheet, save_png
 from rendernet_jax.errors import InputError
-from rendernet_jax.render import DEFAULT_LIGHT, render_buffers
+from rendernet_jax.rendering import DEFAULT_LIGHT, render_buffers
 from rendernet_jax.training.checkpoints import Checkpoints
 from rendernet_jax.training.parallel import data_parallel
 from rendernet_jax.training.step import Recipe, init_state, make_step

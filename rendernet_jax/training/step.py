@@ -8,7 +8,7 @@ import optax
 
 from rendernet_jax import losses, network
 from rendernet_jax.camera import Light, Pose
-from rendernet_jax.render import render_buffers
+from rendernet_jax.rendering import render_buffers
 from rendernet_jax.voxels import Window
 
 AXIS = "data"

@@ -1,0 +1,356 @@
+"""The step's arithmetic, and a loop that survives kills, damage and bad numbers."""
+
+import hashlib
+import json
+import logging
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rendernet_jax import network, weights
+from rendernet_jax.errors import InputError
+from rendernet_jax.training.checkpoints import Checkpoints
+from rendernet_jax.training.loop import make_batch, train
+from rendernet_jax.training.parallel import data_parallel
+from rendernet_jax.training.step import Recipe, init_state, make_step
+
+pytestmark = pytest.mark.optax
+CONFIG = network.preset("tiny")
+RECIPE = Recipe(steps=6, batch=2, patch=16, rate=3e-3, ema=0.9)
+SIZE, GRID = 32, 8
+
+
+class Balls:
+    """A source of one family: orthographic balls of random radius, seen from the front."""
+
+    validation = (0, 1)
+
+    def __init__(self, stop_at=None, poison=None, pause=0.0):
+        self.stop_at, self.poison, self.pause, self.made = stop_at, poison, pause, 0
+
+    def batch(self, rng, count, patch):
+        time.sleep(self.pause)
+        if self.made == self.stop_at:
+            raise ConnectionError("the data is gone")
+        corners = 2 * rng.integers(0, (SIZE - patch) // 2 + 1, (count, 2))
+        views = [cut_ball(rng.uniform(0.2, 0.45), *corner, patch) for corner in corners]
+        batch = jax.tree.map(lambda *leaves: np.stack(leaves), *views)
+        if self.made == self.poison:
+            batch["normal"][0, 0, 0, 0] = np.nan
+        self.made += 1
+        return batch
+
+    def views(self, indices):
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *[cut_ball(0.3 + 0.1 * i, 0, 0, SIZE) for i in indices])
+
+
+def cut_ball(radius, row, column, patch):
+    """One sample: a ball of that radius in object units, by its closed form."""
+    t = (2 * np.arange(SIZE) + 1) / SIZE - 1
+    x, y = np.broadcast_arrays(t[None] / radius, -t[:, None] / radius)
+    height = np.sqrt(np.maximum(1 - x**2 - y**2, 0))
+    mask = (height > 0).astype(np.float32)
+    picture = {"mask": mask, "normal": np.stack([x, y, height], -1) * mask[..., None], "ao": 1 - mask / 2}
+    picture |= {"depth": radius * height * mask - (1 - mask), "contour": np.zeros_like(mask)}
+    box = slice(row, row + patch), slice(column, column + patch)
+    cells = np.stack(np.meshgrid(*[(np.arange(GRID) + 0.5) / GRID - 0.5] * 3, indexing="ij"))
+    sample = {name: leaf[box].reshape(patch, patch, -1).astype(np.float32) for name, leaf in picture.items()}
+    names = ("azimuth", "elevation", "roll", "inverse_distance")
+    return {
+        **sample,
+        "grid": (np.linalg.norm(cells, axis=0) < radius).astype(np.float32)[..., None],
+        "pose": {**dict.fromkeys(names, np.float32(0)), "scale": np.float32(1), "translation": np.zeros(3, np.float32)},
+        "left": np.float32(2 * column / SIZE - 1),
+        "top": np.float32(1 - 2 * row / SIZE),
+        "extent": np.float32(2 * patch / SIZE),
+        "columns": np.float32(SIZE / CONFIG.upsample),
+    }
+
+
+@pytest.fixture(scope="module")
+def params():
+    """Parameters by NumPy, which need no compilation."""
+    rng = np.random.default_rng(0)
+    scale = lambda shape: 0.5 / np.sqrt(np.prod(shape[:-1]))  # noqa: E731
+    return jax.tree.map(
+        lambda s: jnp.asarray(scale(s.shape) * rng.normal(size=s.shape), s.dtype), network.shapes(CONFIG)
+    )
+
+
+@pytest.fixture(scope="module")
+def state(params):
+    return init_state(CONFIG, RECIPE, params)
+
+
+def leaves_of(tree):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
+
+
+def digest(tree):
+    sums = hashlib.sha256()
+    for leaf in leaves_of(tree):
+        sums.update(f"{leaf.shape}{leaf.dtype}".encode() + leaf.tobytes())
+    return sums.hexdigest()
+
+
+# --- step -------------------------------------------------------------------------------------------------------------
+
+
+def test_loss_falls_on_a_fixed_batch(params):
+    recipe = Recipe(steps=60, batch=2, patch=16, rate=5e-3, warmup=5)
+    step, batch = jax.jit(make_step(CONFIG, recipe, axis=None)), make_batch(Balls(), recipe, 0)
+    state, history = init_state(CONFIG, recipe, params), []
+    for _ in range(recipe.steps):
+        state, figures = step(state, batch)
+        history.append(float(figures["loss"]))
+    assert history[-1] < 0.5 * history[0]
+    assert set(figures) == {"loss", "phong", "normal", "mask", "ao", "contour", "depth", "gradient_norm"}
+    assert int(state["step"]) == recipe.steps
+
+
+def test_pmap_equals_jit_and_the_mean_forgets_the_start(state):
+    """EMA: decay min(ema, (1 + n) / (10 + n)) after n steps."""
+    plain, mapped = jax.jit(make_step(CONFIG, RECIPE, axis=None)), data_parallel(make_step(CONFIG, RECIPE), devices=1)
+    first, second, ema = state, state, leaves_of(state["ema"])
+    for n in range(2):
+        batch = make_batch(Balls(), RECIPE, n)
+        (first, figures), (second, other) = plain(first, batch), mapped(second, batch)
+        decay = min(RECIPE.ema, (1 + n) / (10 + n))
+        ema = [decay * mean + (1 - decay) * p for mean, p in zip(ema, leaves_of(first["params"]), strict=True)]
+    assert float(figures["loss"]) == pytest.approx(float(other["loss"]), abs=1e-6)
+    for a, b in zip(leaves_of(first), leaves_of(second), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    for expected, found in zip(ema, leaves_of(first["ema"]), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert any(np.abs(a - b).max() > 1e-4 for a, b in zip(ema, leaves_of(first["params"]), strict=True))
+
+
+def test_batches_that_leave_a_device_idle_are_refused(state):
+    with pytest.raises(InputError, match="batch: expected a multiple of the 3 devices, got 2; change --batch"):
+        data_parallel(make_step(CONFIG, RECIPE), devices=3)(state, make_batch(Balls(), RECIPE, 0))
+
+
+TWO_DEVICES = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_training import *
+assert jax.local_device_count() == 2
+rng = np.random.default_rng(0)
+params = jax.tree.map(lambda s: jnp.asarray(0.1 * rng.normal(size=s.shape), s.dtype), network.shapes(CONFIG))
+batch, found = make_batch(Balls(), RECIPE, 0), []
+for step in (jax.jit(make_step(CONFIG, RECIPE, axis=None)), data_parallel(make_step(CONFIG, RECIPE))):
+    found.append(leaves_of(step(init_state(CONFIG, RECIPE, params), batch)))
+print(max(np.abs(a - b).max() for a, b in zip(*found)))
+"""
+
+
+@pytest.mark.slow
+def test_two_devices_equal_one():
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    code = TWO_DEVICES.format(tests=str(pathlib.Path(__file__).parent))
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **flags}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.split()[-1]) < 1e-5
+
+
+def test_batches_depend_on_seed_and_index_alone():
+    first, again = (make_batch(Balls(), RECIPE, 3) for _ in range(2))
+    assert digest(first) == digest(again) != digest(make_batch(Balls(), RECIPE, 4))
+    assert first["target"].keys() == {"mask", "normal", "depth", "ao", "contour"} and first["light"][
+        "azimuth"
+    ].shape == (2,)
+
+
+# --- loop -------------------------------------------------------------------------------------------------------------
+
+
+def run(folder, source=None, recipe=RECIPE, every=2, **options):
+    return train(CONFIG, source or Balls(), recipe, folder, eval_every=every, **options)
+
+
+def last_state(folder, state):
+    return Checkpoints(folder / "checkpoints").restore(state)
+
+
+def read_log(folder):
+    """Records without what a clock measured."""
+    timed = ("patches_per_second", "data_wait")
+    records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in record.items() if name not in timed} for record in records]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, params, state):
+    """An uninterrupted run: folder, scores, and the sum of its last train state."""
+    folder = tmp_path_factory.mktemp("whole")
+    scores = run(folder, warm_start=params, provenance={"command": "here"})
+    return types.SimpleNamespace(folder=folder, scores=scores, digest=digest(last_state(folder, state)))
+
+
+def assert_same_end(folder, whole, state):
+    assert digest(last_state(folder, state)) == whole.digest
+    assert read_log(folder) == read_log(whole.folder)
+    assert (folder / "weights.npz").read_bytes() == (whole.folder / "weights.npz").read_bytes()
+
+
+def test_run_leaves_what_it_says(whole, state):
+    names = {"run.json", "log.jsonl", "checkpoints", "weights.npz", "weights.json", "sheets"}
+    assert {path.name for path in whole.folder.iterdir()} == names
+    assert sorted(path.name for path in (whole.folder / "sheets").iterdir()) == [f"000000{n}.png" for n in (2, 4, 6)]
+    log = read_log(whole.folder)
+    assert [record["step"] for record in log if "psnr" in record] == [2, 4, 6]
+    best = max((record for record in log if "psnr" in record), key=lambda record: record["psnr"])
+    assert weights.read_card(whole.folder)["provenance"] == {"command": "here", **best}
+    assert whole.scores == {name: value for name, value in log[-1].items() if name != "step"}
+    assert weights.load_weights(whole.folder)[1] == CONFIG
+    final = last_state(whole.folder, state)
+    assert int(final["step"]) == 6 and jax.tree.structure(final) == jax.tree.structure(state)
+
+
+def test_finished_run_is_not_repeated(whole, state):
+    before = (whole.folder / "log.jsonl").read_bytes()
+    assert run(whole.folder, Balls(stop_at=0)) == whole.scores
+    assert (whole.folder / "log.jsonl").read_bytes() == before
+
+
+def test_stopped_run_goes_on_to_the_same_bits(tmp_path, whole, params, state):
+    """Stopped after step 5: steps 5 and 6 are made anew from the checkpoint of step 4."""
+    options = {"warm_start": params, "provenance": {"command": "here"}}
+    with pytest.raises(ConnectionError):
+        run(tmp_path, Balls(stop_at=5), **options)
+    with open(tmp_path / "log.jsonl", "a") as log:
+        log.write('{"step": 5, "loss": 0.1}\n{"step": 5, "lo')  # what a kill may leave
+    run(tmp_path, **options)
+    assert_same_end(tmp_path, whole, state)
+
+
+def test_save_without_manifest_is_repeated(tmp_path, whole, params, state, caplog):
+    """Killed after Orbax finished step 4, before it was marked complete."""
+    with pytest.raises(ConnectionError):
+        run(tmp_path, Balls(stop_at=4), warm_start=params)
+    (tmp_path / "checkpoints" / "4.sha256.json").unlink()
+    run(tmp_path, warm_start=params)
+    assert "step 4" in caplog.text and "interrupted" in caplog.text
+    assert_same_end(tmp_path, whole, state)
+
+
+def damage(folder, step):
+    """Flip one bit in the middle of a step's largest file."""
+    path = max((folder / "checkpoints" / str(step)).rglob("*"), key=lambda p: p.stat().st_size if p.is_file() else -1)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_damaged_checkpoint_falls_back_to_the_older_and_all_damaged_is_an_error(tmp_path, whole, params, state, caplog):
+    with pytest.raises(ConnectionError):
+        run(tmp_path, Balls(stop_at=4), warm_start=params)
+    damage(tmp_path, 4)
+    with caplog.at_level(logging.ERROR):
+        assert int(last_state(tmp_path, state)["step"]) == 2
+    assert "checkpoint of step 4" in caplog.text and "altered" in caplog.text
+    run(tmp_path, warm_start=params)
+    assert_same_end(tmp_path, whole, state)
+    for step in (p.name for p in (tmp_path / "checkpoints").iterdir() if p.is_dir()):
+        damage(tmp_path, step)
+    with pytest.raises(InputError, match="none can be used .*step 6.*move the folder away"):
+        run(tmp_path)
+
+
+def test_checkpoints_keep_the_latest_two_and_the_best(tmp_path, state):
+    checkpoints = Checkpoints(tmp_path)
+    for step, psnr in ((1, 10.0), (2, 30.0), (3, 20.0), (4, 21.0), (5, 22.0)):
+        checkpoints.save(step, {"step": np.int32(step)}, psnr)
+    kept = {"2", "4", "5"}
+    assert {p.name for p in tmp_path.iterdir()} == kept | {f"{step}.sha256.json" for step in kept}
+    assert int(checkpoints.restore({"step": np.int32(0)})["step"]) == 5
+    assert Checkpoints(tmp_path / "new").restore(state) is None
+
+
+def test_state_of_another_structure_is_refused_by_name(tmp_path):
+    Checkpoints(tmp_path).save(1, {"a": np.zeros((2, 3), np.float32), "b": np.int32(1)}, 1.0)
+    for other, message in (
+        ({"a": np.zeros((2, 3), np.float32)}, r"surplus \['b'\]"),
+        ({"a": np.zeros((2, 3), np.float32), "b": np.int32(1), "c": np.int32(1)}, r"missing \['c'\]"),
+        ({"a": np.zeros((3, 2), np.float32), "b": np.int32(1)}, "a: expected"),
+        ({"a": np.zeros((2, 3), np.float16), "b": np.int32(1)}, "a: expected .*float16.*float32"),
+    ):
+        with pytest.raises(InputError, match=message):
+            Checkpoints(tmp_path).restore(other)
+
+
+def test_another_run_is_not_continued(whole):
+    with pytest.raises(InputError, match=r"holds another run \(differs in rate, seed\)"):
+        run(whole.folder, recipe=Recipe(**{**vars(RECIPE), "rate": 1e-3, "seed": 1}))
+    other = network.preset("tiny", heads=(("normal", 3), ("mask", 1)))
+    with pytest.raises(InputError, match=r"holds another run \(differs in heads\)"):
+        train(other, Balls(), RECIPE, whole.folder)
+
+
+def test_broken_run_card_and_empty_validation_are_named(tmp_path):
+    (tmp_path / "run.json").write_text('{"config"')
+    with pytest.raises(InputError, match="expected JSON in run.json"):
+        run(tmp_path)
+    source = Balls()
+    source.validation = ()
+    with pytest.raises(InputError, match="at least one validation view"):
+        run(tmp_path / "new", source)
+
+
+def test_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_path, params, state):
+    with pytest.raises(FloatingPointError, match="step 3: the loss of batch 2 is not finite"):
+        run(tmp_path, Balls(poison=2), warm_start=params)
+    good = last_state(tmp_path, state)
+    assert int(good["step"]) == 2 and all(np.isfinite(leaf).all() for leaf in leaves_of(good))
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir() if p.is_dir()] == ["2"]
+    assert "not_finite" in read_log(tmp_path)[-1]
+
+
+KILLED = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_training import *
+rng = np.random.default_rng(0)
+params = jax.tree.map(lambda s: jnp.asarray(0.1 * rng.normal(size=s.shape), s.dtype), network.shapes(CONFIG))
+run(pathlib.Path({folder!r}), Balls(pause={pause}), Recipe(**{{**vars(RECIPE), "steps": 12}}), every=1, warm_start=params)
+"""
+
+
+@pytest.mark.slow
+def test_killed_runs_go_on_to_the_same_bits(tmp_path, state):
+    """SIGKILL at arbitrary moments, evaluations and saves included, again and again."""
+    tests = str(pathlib.Path(__file__).parent)
+
+    def start(folder, pause):
+        code = KILLED.format(tests=tests, folder=str(folder), pause=pause)
+        environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
+        return subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL)
+
+    assert start(tmp_path / "whole", 0.0).wait() == 0
+    rng, killed, log = np.random.default_rng(0), tmp_path / "killed", tmp_path / "killed" / "log.jsonl"
+    for kills in range(1, 20):
+        process = start(killed, 0.05)
+        while process.poll() is None and not log.exists():
+            time.sleep(0.05)
+        seen = log.read_bytes()
+        while process.poll() is None and log.read_bytes() == seen:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.5))
+        if process.poll() is not None:
+            assert process.returncode == 0
+            break
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert kills > 2
+    assert digest(last_state(killed, state)) == digest(last_state(tmp_path / "whole", state))
+    assert read_log(killed) == read_log(tmp_path / "whole")
+    assert (killed / "weights.npz").read_bytes() == (tmp_path / "whole" / "weights.npz").read_bytes()
