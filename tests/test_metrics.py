@@ -25,13 +25,13 @@ def test_psnr_and_ssim_equal_dm_pix(pictures):
         psnr = dm_pix.psnr(*pictures)
         ssim = dm_pix.ssim(*pictures)
     np.testing.assert_allclose(metrics.psnr(*pictures), psnr, rtol=1e-5)
-    np.testing.assert_allclose(metrics.ssim(*pictures), ssim, atol=1e-4)
+    np.testing.assert_allclose(jax.jit(metrics.ssim)(*pictures), ssim, atol=1e-4)
     assert psnr[0] > psnr[1] > psnr[2] and ssim[0] > ssim[1] > ssim[2]
 
 
 def test_equal_pictures_are_perfect(pictures):
     assert np.isposinf(metrics.psnr(pictures[0], pictures[0])).all()
-    np.testing.assert_allclose(metrics.ssim(pictures[0], pictures[0]), 1, atol=1e-6)
+    np.testing.assert_allclose(jax.jit(metrics.ssim)(pictures[0], pictures[0]), 1, atol=1e-6)
 
 
 def test_weighted_psnr_sees_the_foreground_only():
@@ -88,7 +88,7 @@ def test_squared_error_is_one_mean_a_picture():
 
 def test_buffer_losses_compare_what_is_seen():
     predicted, target = make_buffers(0), make_buffers(1)
-    found = losses.buffer_losses(predicted, target, LIGHT)
+    found = jax.jit(losses.buffer_losses)(predicted, target, LIGHT)
     p, t = ({name: np.asarray(leaf, np.float64) for name, leaf in b.items()} for b in (predicted, target))
     a, e = np.asarray(LIGHT.azimuth), np.asarray(LIGHT.elevation)
     toward = np.stack([np.cos(e) * np.sin(a), np.sin(e), np.cos(e) * np.cos(a)], -1).reshape(2, 1, 1, 3)
@@ -117,12 +117,13 @@ def test_buffers_that_one_side_lacks_are_left_out():
 def test_total_is_smallest_at_the_target_and_differentiable_there():
     target = make_buffers(1)
 
+    @jax.jit
     def total(predicted):
         return losses.total(losses.buffer_losses(predicted, target, LIGHT))
 
     least = total(target)
     assert least.shape == (2,) and (least < 0.05).all()
-    gradient = jax.grad(lambda p: total(p).sum())(target)
+    gradient = jax.jit(jax.grad(lambda p: total(p).sum()))(target)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
     for name, leaf in target.items():
         worse = {**target, name: leaf.at[0].add(0.3)}

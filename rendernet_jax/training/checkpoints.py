@@ -32,7 +32,9 @@ class Checkpoints:
             ]
         )
         options = ocp.CheckpointManagerOptions(preservation_policy=policy, enable_async_checkpointing=False)
-        self._manager = ocp.CheckpointManager(self._folder, options=options)
+        # Named here, or a new process can't read what an earlier one saved before it saves something itself.
+        handler = ocp.StandardCheckpointHandler()
+        self._manager = ocp.CheckpointManager(self._folder, options=options, item_handlers=handler)
 
     def save(self, step: int, state: dict, psnr: float) -> None:
         """Save a train state and its validation score; returns when it is on disk and marked by a manifest.

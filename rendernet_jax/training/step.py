@@ -90,7 +90,7 @@ def make_step(config: network.Config, recipe: Recipe, axis: str | None = AXIS):
         done = state["step"].astype(jnp.float32)
         decay = jnp.minimum(recipe.ema, (1.0 + done) / (10.0 + done))
         ema = jax.tree.map(lambda mean, p: decay * mean + (1.0 - decay) * p, state["ema"], params)
-        metrics["gradient_norm"] = optax.global_norm(gradient)
+        metrics["gradient_norm"] = optax.tree.norm(gradient)
         return {"params": params, "ema": ema, "opt_state": opt_state, "step": state["step"] + 1}, metrics
 
     return step
