@@ -32,7 +32,7 @@ def main():
     """Flags to one training run."""
     launch.require(data=_DATA.value, output=_OUTPUT.value)
     launch.keep_compiled_programs()
-    from rendernet_jax import network
+    from rendernet_jax.config import preset
     from rendernet_jax.data.source import Source
     from rendernet_jax.errors import InputError
     from rendernet_jax.provenance import command, machine
@@ -40,7 +40,7 @@ def main():
     from rendernet_jax.training.step import Recipe
     from rendernet_jax.weights import load_weights
 
-    config = network.preset(_PRESET.value)
+    config = preset(_PRESET.value)
     recipe = Recipe(
         steps=_STEPS.value,
         batch=_BATCH.value,
@@ -63,7 +63,7 @@ def main():
     output = launch.prepare_output(_OUTPUT.value)
     source = Source(_DATA.value, config.upsample)
     print(
-        f"{len(source.training)} training views, {recipe.steps} steps of {recipe.batch} patches of {recipe.patch} pixels"
+        f"{len(source.training)} training views, {recipe.steps} steps of {recipe.batch} patches, {recipe.patch} pixels wide"
     )
     began = time.time()
     scores = train(

@@ -83,10 +83,10 @@ def run(job: Job) -> dict[str, dict]:
     Raises:
         InputError: bad input; nothing that existed is overwritten unless the job says so.
     """
+    paths = list_inputs(job.input)
     params, config = weights.load_weights(job.weights)
     rendering.check_size(config, job.size)
     _check_outputs(job, config)
-    paths = list_inputs(job.input)
     many = pathlib.Path(job.input).is_dir()
     folders = {name: job.output / name if many else job.output for name in paths}
     _refuse_existing(job, [*folders.values(), job.output])

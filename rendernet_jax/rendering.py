@@ -11,13 +11,14 @@ import numpy as np
 
 from rendernet_jax import network, shading
 from rendernet_jax.camera import Light, Pose
+from rendernet_jax.config import Config
 from rendernet_jax.errors import InputError
 from rendernet_jax.voxels import Window, camera_grid
 
 DEFAULT_LIGHT = Light(azimuth=math.radians(35.0), elevation=math.radians(40.0))
 
 
-def check_size(config: network.Config, size: int) -> None:
+def check_size(config: Config, size: int) -> None:
     """Raise InputError unless the network can make pictures of this side."""
     if not isinstance(size, int | np.integer) or size < config.multiple or size % config.multiple:
         near = max(config.multiple, round(size / config.multiple) * config.multiple)
@@ -28,7 +29,7 @@ def check_size(config: network.Config, size: int) -> None:
 
 def render_buffers(
     params: dict,
-    config: network.Config,
+    config: Config,
     grid: jax.Array,
     pose: Pose,
     size: int = 512,
@@ -69,7 +70,7 @@ def render_buffers(
 
 def render(
     params: dict,
-    config: network.Config,
+    config: Config,
     grid: jax.Array,
     pose: Pose,
     light: Light = DEFAULT_LIGHT,

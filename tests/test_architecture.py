@@ -11,6 +11,7 @@ ORDER = [
     "voxels",
     "conv",
     "composite",
+    "config",
     "network",
     "shading",
     "rendering",

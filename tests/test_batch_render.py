@@ -11,6 +11,7 @@ from PIL import Image
 
 from rendernet_jax import batch_render, network, weights
 from rendernet_jax.batch_render import Job, View
+from rendernet_jax.config import preset
 from rendernet_jax.data.meshes import Mesh, save_mesh
 from rendernet_jax.data.voxel_files import write_voxels
 from rendernet_jax.errors import InputError
@@ -30,7 +31,7 @@ DEFAULTS = {
 def folder(tmp_path_factory):
     """Weights of an untrained network, a box as mesh, and a voxel file."""
     folder = tmp_path_factory.mktemp("files")
-    config = network.preset("tiny")
+    config = preset("tiny")
     weights.save_weights(folder, network.init(jax.random.key(0), config), config, {})
     (folder / "inputs").mkdir()
     corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 2) for z in (0, 1)], np.float32)

@@ -12,12 +12,12 @@ from flax import nnx
 
 from rendernet_jax import network
 from rendernet_jax.camera import Pose
+from rendernet_jax.config import BUFFERS, PRESETS, Config, Stage, config_from_dict, config_to_dict, preset
 from rendernet_jax.conv import conv, conv_transposed
 from rendernet_jax.errors import InputError
-from rendernet_jax.network import Config, Stage
 from rendernet_jax.rendering import render_buffers
 
-TINY = network.preset("tiny")
+TINY = preset("tiny")
 MICRO = Config("micro", stages=(Stage(6, 3),), depth=8, projection=(5,))
 
 
@@ -92,19 +92,19 @@ def test_paper_has_the_layers_of_the_paper(monkeypatch):
 
     monkeypatch.setattr(network, "conv", note(conv))
     monkeypatch.setattr(network, "conv_transposed", note(conv_transposed))
-    config = network.preset("paper", heads=(("image", 3),))
+    config = preset("paper", heads=(("image", 3),))
     assert abstract_outputs(config, 128)["image"].shape == (1, 512, 512, 3)
     assert layers == list(paper_layers())
 
 
-@pytest.mark.parametrize("heads", [(("image", 1),), (("image", 3),), network.BUFFERS])
+@pytest.mark.parametrize("heads", [(("image", 1),), (("image", 3),), BUFFERS])
 def test_paper_has_237_million_parameters(heads):
-    assert count(network.preset("paper", heads)) == pytest.approx(237e6, rel=0.01)
+    assert count(preset("paper", heads)) == pytest.approx(237e6, rel=0.01)
 
 
 def test_paper_structure_is_found_without_making_it():
     """Residual blocks of two convolutions and a PReLU each, and drop-out of a quarter."""
-    config, tree = network.preset("paper"), network.shapes(network.preset("paper"))
+    config, tree = preset("paper"), network.shapes(preset("paper"))
     assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(tree))
     blocks = {name for name in tree["stage0"]["blocks"] if name.startswith("block")}
     assert len(blocks) == 10 and set(tree["stage0"]["blocks"]["block0"]) == {"conv0", "act", "conv1"}
@@ -116,16 +116,16 @@ def test_paper_structure_is_found_without_making_it():
 
 
 def test_compact_stays_within_its_budget():
-    config = network.preset("compact")
+    config = preset("compact")
     assert 2 * count(config) <= 6 * 2**20, "bytes in bfloat16"
     grid = jax.ShapeDtypeStruct((1, 64, 64, 64, 1), jnp.float32)
     draw = jax.jit(lambda params, grid: render_buffers(params, config, grid, Pose(), 512))
     assert draw.lower(network.shapes(config), grid).cost_analysis()["flops"] <= 40e9
 
 
-@pytest.mark.parametrize("name", list(network.PRESETS))
+@pytest.mark.parametrize("name", list(PRESETS))
 def test_every_preset_draws_every_head_at_its_size(name):
-    config = network.preset(name, heads=(("image", 3), ("mask", 1), ("depth", 1)), channels=4)
+    config = preset(name, heads=(("image", 3), ("mask", 1), ("depth", 1)), channels=4)
     side = 3 * config.multiple // config.upsample
     found = {head: leaf.shape for head, leaf in abstract_outputs(config, side, batch=2).items()}
     pixels = (2, 3 * config.multiple, 3 * config.multiple)
@@ -248,10 +248,10 @@ def test_shapes_stay_abstract_after_use(tiny):
 # --- config and errors ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", list(network.PRESETS))
+@pytest.mark.parametrize("name", list(PRESETS))
 def test_config_round_trips_through_json(name):
-    config = network.preset(name, heads=(("image", 3), ("mask", 1)), channels=2)
-    again = network.config_from_dict(json.loads(json.dumps(network.config_to_dict(config))))
+    config = preset(name, heads=(("image", 3), ("mask", 1)), channels=2)
+    again = config_from_dict(json.loads(json.dumps(config_to_dict(config))))
     assert again == config and hash(again) == hash(config)
 
 
@@ -260,14 +260,14 @@ def test_config_round_trips_through_json(name):
 )
 def test_config_of_another_version_is_refused(change):
     with pytest.raises(InputError, match="config: expected the keys"):
-        network.config_from_dict({**network.config_to_dict(TINY), **change})
+        config_from_dict({**config_to_dict(TINY), **change})
     with pytest.raises(InputError, match="config"):
-        network.config_from_dict({"name": "tiny"})
+        config_from_dict({"name": "tiny"})
 
 
 def test_unknown_preset_names_the_known_ones():
     with pytest.raises(InputError, match="paper, compact, tiny, got 'huge'"):
-        network.preset("huge")
+        preset("huge")
 
 
 @pytest.mark.parametrize(
@@ -286,4 +286,4 @@ def test_parameters_of_another_network_are_refused():
     with pytest.raises(InputError, match=r"surplus \['hand.bias', 'hand.kernel'\]"):
         network.apply({**without, "hand": params["head"]}, TINY, grid)
     with pytest.raises(InputError, match=r"head.kernel \(3, 3, 8, 28\) for \(3, 3, 8, 12\)"):
-        network.apply(params, network.preset("tiny", heads=(("image", 3),)), grid)
+        network.apply(params, preset("tiny", heads=(("image", 3),)), grid)

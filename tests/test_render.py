@@ -11,8 +11,8 @@ import pytest
 import rendernet_jax
 from rendernet_jax import network
 from rendernet_jax.camera import Light, Pose, stack
+from rendernet_jax.config import Config, Stage, Volume
 from rendernet_jax.errors import InputError
-from rendernet_jax.network import Config, Stage, Volume
 from rendernet_jax.rendering import check_size, render, render_buffers
 from rendernet_jax.voxels import Window
 

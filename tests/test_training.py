@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from rendernet_jax import network, weights
+from rendernet_jax.config import preset
 from rendernet_jax.errors import InputError
 from rendernet_jax.training.checkpoints import Checkpoints
 from rendernet_jax.training.loop import make_batch, train
@@ -24,7 +25,7 @@ from rendernet_jax.training.parallel import data_parallel
 from rendernet_jax.training.step import Recipe, init_state, make_step
 
 pytestmark = pytest.mark.optax
-CONFIG = network.preset("tiny")
+CONFIG = preset("tiny")
 RECIPE = Recipe(steps=6, batch=2, patch=16, rate=3e-3, ema=0.9)
 SIZE, GRID = 32, 8
 
@@ -295,7 +296,7 @@ def test_state_of_another_structure_is_refused_by_name(tmp_path):
 def test_another_run_is_not_continued(whole):
     with pytest.raises(InputError, match=r"holds another run \(differs in rate, seed\)"):
         run(whole.folder, recipe=Recipe(**{**vars(RECIPE), "rate": 1e-3, "seed": 1}))
-    other = network.preset("tiny", heads=(("normal", 3), ("mask", 1)))
+    other = preset("tiny", heads=(("normal", 3), ("mask", 1)))
     with pytest.raises(InputError, match=r"holds another run \(differs in heads\)"):
         train(other, Balls(), RECIPE, whole.folder)
 

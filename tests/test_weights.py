@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from rendernet_jax import network, provenance, weights
+from rendernet_jax.config import preset
 from rendernet_jax.errors import InputError
 
-TINY = network.preset("tiny", heads=(("image", 3), ("mask", 1)))
+TINY = preset("tiny", heads=(("image", 3), ("mask", 1)))
 
 
 @pytest.fixture(scope="module")

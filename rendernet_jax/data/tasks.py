@@ -10,7 +10,17 @@ from rendernet_jax.data.meshes import SUFFIXES
 from rendernet_jax.errors import InputError
 
 # How often a family comes in a round, 1 where it is not named: what is most varied, or most often rendered.
-FAMILY_WEIGHTS = {"chair": 4, "table": 2, "csg": 3, "organic": 3, "hardware": 2, "soup": 2}
+FAMILY_WEIGHTS = {
+    "chair": 6,
+    "stool": 3,
+    "table": 3,
+    "bench": 2,
+    "shelf": 2,
+    "hardware": 2,
+    "animal": 2,
+    "csg": 2,
+    "soup": 2,
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,8 +13,9 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from rendernet_jax import metrics, network, shading
+from rendernet_jax import metrics, shading
 from rendernet_jax.camera import Pose
+from rendernet_jax.config import Config, config_to_dict
 from rendernet_jax.data.sheet import picture_sheet, save_png
 from rendernet_jax.errors import InputError
 from rendernet_jax.rendering import DEFAULT_LIGHT, render_buffers
@@ -28,7 +29,7 @@ _LOG_EVERY = 50  # steps; figures are fetched from the device no more often
 
 
 def train(
-    config: network.Config,
+    config: Config,
     source,
     recipe: Recipe,
     folder: pathlib.Path,
@@ -192,7 +193,7 @@ class _Prefetch:
 
 def _check_same_run(folder, config, recipe):
     """A folder belongs to one run; the same command continues it, another is refused."""
-    wanted = {"config": network.config_to_dict(config), "recipe": dataclasses.asdict(recipe)}
+    wanted = {"config": config_to_dict(config), "recipe": dataclasses.asdict(recipe)}
     wanted = json.loads(json.dumps(wanted))
     path = folder / "run.json"
     if not path.exists():

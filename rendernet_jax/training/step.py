@@ -8,6 +8,7 @@ import optax
 
 from rendernet_jax import losses, network
 from rendernet_jax.camera import Light, Pose
+from rendernet_jax.config import Config
 from rendernet_jax.rendering import render_buffers
 from rendernet_jax.voxels import Window
 
@@ -40,7 +41,7 @@ def make_optimizer(recipe: Recipe) -> optax.GradientTransformation:
     )
 
 
-def init_state(config: network.Config, recipe: Recipe, params: dict | None = None) -> dict:
+def init_state(config: Config, recipe: Recipe, params: dict | None = None) -> dict:
     """Train state, a plain dict: params, ema (their running mean), opt_state, step. ``params`` warm-starts it."""
     if params is None:
         params = network.init(jax.random.key(recipe.seed), config)
@@ -52,7 +53,7 @@ def init_state(config: network.Config, recipe: Recipe, params: dict | None = Non
     }
 
 
-def make_step(config: network.Config, recipe: Recipe, axis: str | None = AXIS):
+def make_step(config: Config, recipe: Recipe, axis: str | None = AXIS):
     """``step(state, batch) -> (state, metrics)``, pure; gradients are averaged over ``axis`` if given.
 
     A batch is the dict that ``data.source.Source.batch`` makes, with a light for each example. Randomness comes from

@@ -12,6 +12,7 @@ import ml_dtypes
 import numpy as np
 
 from rendernet_jax import network
+from rendernet_jax.config import Config, config_from_dict, config_to_dict
 from rendernet_jax.errors import InputError
 
 _FOLDER = pathlib.Path(__file__).parent
@@ -41,7 +42,7 @@ def find_weights(name: str | os.PathLike) -> pathlib.Path:
     )
 
 
-def load_weights(name: str | os.PathLike = "compact") -> tuple[dict, network.Config]:
+def load_weights(name: str | os.PathLike = "compact") -> tuple[dict, Config]:
     """Load weights by shipped name or from a training folder -> (params as float32, config).
 
     Raises:
@@ -53,7 +54,7 @@ def load_weights(name: str | os.PathLike = "compact") -> tuple[dict, network.Con
     digest = hashlib.sha256(data).hexdigest()
     if digest != card["sha256"]:
         raise InputError(f"weights {path}: expected sha256 {card['sha256']}, got {digest}; the file is damaged")
-    config = network.config_from_dict(card["config"])
+    config = config_from_dict(card["config"])
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         flat = {key: arrays[key].view(ml_dtypes.bfloat16).astype(np.float32) for key in arrays.files}
     params = unflatten({key: jnp.asarray(leaf) for key, leaf in flat.items()})
@@ -75,7 +76,7 @@ def read_card(name: str | os.PathLike) -> dict:
     return card
 
 
-def save_weights(folder: str | os.PathLike, params: dict, config: network.Config, provenance: dict, stem: str = _STEM):
+def save_weights(folder: str | os.PathLike, params: dict, config: Config, provenance: dict, stem: str = _STEM):
     """Write ``stem.npz`` and ``stem.json`` into a folder; each file appears whole or not at all."""
     folder = pathlib.Path(folder)
     flat = {key: np.asarray(leaf).astype(ml_dtypes.bfloat16).view(np.uint16) for key, leaf in flatten(params).items()}
@@ -88,7 +89,7 @@ def save_weights(folder: str | os.PathLike, params: dict, config: network.Config
     data = buffer.getvalue()
     card = {
         "sha256": hashlib.sha256(data).hexdigest(),
-        "config": network.config_to_dict(config),
+        "config": config_to_dict(config),
         "provenance": provenance,
     }
     for path, content in (

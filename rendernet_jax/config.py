@@ -1,0 +1,131 @@
+"""What a network is made of: layers, heads and the camera grid it reads, as one hashable value; the presets."""
+
+import dataclasses
+
+from rendernet_jax.errors import InputError
+
+BUFFERS = (("normal", 3), ("mask", 1), ("depth", 1), ("ao", 1), ("contour", 1))
+
+
+@dataclasses.dataclass(frozen=True)
+class Volume:
+    """One 3D convolution: output channels, kernel side, strides over (H, W, D)."""
+
+    width: int
+    kernel: int
+    strides: tuple[int, int, int] = (1, 1, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One 2D stage: an entry convolution (none if kernel is 0), then residual blocks under a long skip.
+
+    resample -1 halves the picture first (space-to-depth) and remembers what was there; +1 doubles it, and adds the
+    remembered picture of that size if there is one.
+    """
+
+    width: int
+    kernel: int
+    blocks: int = 0
+    resample: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Everything that fixes a network's parameters; hashable, so it may be a static argument of ``jax.jit``."""
+
+    name: str
+    stages: tuple[Stage, ...]
+    heads: tuple[tuple[str, int], ...] = BUFFERS
+    channels: int = 1  # of the camera grid
+    depth: int = 128  # cells of the camera grid along q_z
+    upsample: int = 2  # pixels per camera-grid column
+    volume: tuple[Volume, ...] = ()
+    volume_blocks: int = 0
+    projection: tuple[int, ...] = (32, 32)
+    analytic: bool = True  # composite features beside the projection unit
+    transposed: bool = False  # upsample by 4x4 transposed convolution instead of sub-pixel convolution
+    head_kernel: int = 3
+    dropout: float = 0.0
+
+    @property
+    def multiple(self) -> int:
+        """Picture sides must be a multiple of this."""
+        strides = 1
+        for layer in self.volume:
+            strides *= layer.strides[0]
+        depth = lowest = 0
+        for stage in self.stages:
+            depth -= min(stage.resample, 0)
+            lowest = max(lowest, depth)
+        return self.upsample * max(strides, 2**lowest)
+
+
+PRESETS = {
+    "paper": Config(
+        name="paper",
+        upsample=4,
+        volume=(Volume(8, 5, (2, 2, 2)), Volume(16, 3, (1, 1, 2)), Volume(32, 3)),
+        volume_blocks=10,
+        projection=(1024,),
+        analytic=False,
+        stages=(
+            Stage(1024, 0, blocks=10),
+            Stage(512, 4, blocks=5),
+            Stage(256, 4),
+            Stage(128, 4, resample=1),
+            Stage(128, 4),
+            Stage(64, 4, resample=1),
+            Stage(32, 4, resample=1),
+            Stage(16, 4),
+        ),
+        transposed=True,
+        head_kernel=4,
+        dropout=0.25,
+    ),
+    "compact": Config(
+        name="compact",
+        stages=(
+            Stage(64, 1, resample=-1),
+            Stage(128, 3, blocks=5, resample=-1),
+            Stage(64, 1, blocks=1, resample=1),
+            Stage(32, 1, resample=1),
+        ),
+    ),
+    "tiny": Config(
+        name="tiny",
+        depth=32,
+        volume=(Volume(4, 3, (1, 1, 2)),),
+        volume_blocks=1,
+        projection=(8,),
+        stages=(Stage(12, 3, blocks=1, resample=-1), Stage(8, 1, resample=1)),
+    ),
+}
+
+
+def preset(name: str, heads: tuple[tuple[str, int], ...] = BUFFERS, channels: int = 1) -> Config:
+    """Config of a named preset with the given heads. Raises InputError for an unknown name."""
+    if name not in PRESETS:
+        raise InputError(f"preset: expected one of {', '.join(PRESETS)}, got {name!r}; choose one of them")
+    return dataclasses.replace(PRESETS[name], heads=tuple(heads), channels=channels)
+
+
+def config_to_dict(config: Config) -> dict:
+    """JSON-ready form of a config."""
+    return dataclasses.asdict(config)
+
+
+def config_from_dict(fields: dict) -> Config:
+    """Inverse of :func:`config_to_dict`. Raises InputError for unknown or missing keys."""
+    try:
+        fields = dict(fields)
+        fields["stages"] = tuple(Stage(**s) for s in fields["stages"])
+        fields["volume"] = tuple(Volume(v["width"], v["kernel"], tuple(v["strides"])) for v in fields["volume"])
+        fields["heads"] = tuple((str(name), int(count)) for name, count in fields["heads"])
+        fields["projection"] = tuple(fields["projection"])
+        return Config(**fields)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"config: expected the keys {[f.name for f in dataclasses.fields(Config)]}, got {error}; use weights "
+            "made by this version"
+        ) from error
