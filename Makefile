@@ -1,20 +1,20 @@
 # Everything runs from .venv, which `make setup` fills from third_party/requirements.lock.
-# MESH=path and OUT=dir steer the demo; PYTHON=path chooses the Python (3.11 or newer) that makes .venv.
+# MESH=path, UP=z and OUT=dir steer the demo; PYTHON=path chooses the Python (3.11 or newer) that makes .venv.
 PYTHON ?= python3
 OUT ?= out/demo
 BIN := .venv/bin
-export MESH OUT PYTHON
+export MESH UP OUT PYTHON
 
 .PHONY: help setup demo test slow lint format lock
 
 help:
-	@echo "make setup | demo [MESH=path] [OUT=dir] | test | slow | lint | format | lock"
+	@echo "make setup | demo [MESH=path] [UP=z] [OUT=dir] | test | slow | lint | format | lock"
 
 setup:
 	@sh third_party/setup.sh
 
 demo: setup
-	@$(BIN)/python -m experiments.demo $${MESH:+"--mesh=$$MESH"} "--output=$$OUT"
+	@$(BIN)/python -m experiments.demo $${MESH:+"--mesh=$$MESH"} $${UP:+"--up=$$UP"} "--output=$$OUT"
 
 test: setup
 	$(BIN)/python -m pytest -q

@@ -25,7 +25,6 @@ _SIZE = flags.DEFINE_integer("size", 512, "Side of a picture, pixels.", 8, 4096)
 _GRID = flags.DEFINE_integer("grid", 64, "Voxels on each side of a grid.", 4, 512)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of shapes and views.", lower_bound=0)
 _UP = flags.DEFINE_enum("up", "y", ["y", "z"], "Upward axis of a folder's mesh files; never guessed.")
-_AO = flags.DEFINE_bool("ao", True, "Store ambient occlusion, which takes most of the time and training needs.")
 _WORKERS = flags.DEFINE_integer(
     "workers", None, "Processes, by default one a core; 0 works in this one, which a mesh may crash.", lower_bound=0
 )
@@ -42,7 +41,7 @@ def main():
         shapes = tasks.procedural_tasks(_SHAPES.value, chosen, _SEED.value)
     else:
         shapes = tasks.folder_tasks(_SOURCE.value, _UP.value, _SEED.value)
-    settings = dataset.Settings(views=_VIEWS.value, size=_SIZE.value, grid=_GRID.value, ao=_AO.value)
+    settings = dataset.Settings(views=_VIEWS.value, size=_SIZE.value, grid=_GRID.value)
     output = launch.prepare_output(_OUTPUT.value)
     manifest = dataset.build(shapes, output, settings, count_workers(), describe_source(), _OVERWRITE.value)
     for mesh in manifest["skipped"]:

@@ -3,13 +3,16 @@
     python -m experiments.demo --output=out/demo
     python -m experiments.demo --mesh=chair.obj --up=z --output=out/chair
 
-Without --mesh it draws a chair of the procedural family that the network was not trained on.
+Without --mesh it draws a chair of the procedural family that the network was not trained on, OUTPUT/chair.ply. Files
+of another origin in OUTPUT are never replaced.
 """
 
+import json
 import pathlib
-import tempfile
 
 from absl import flags
+
+from rendernet_jax.errors import InputError
 
 from . import _launch as launch
 
@@ -17,7 +20,7 @@ _MESH = flags.DEFINE_string("mesh", None, "Mesh file: obj, ply, off, stl or glb.
 _UP = flags.DEFINE_enum("up", "y", ["y", "z"], "Upward axis of the mesh file; never guessed.")
 _OUTPUT = flags.DEFINE_string("output", "out/demo", "Folder for the pictures; those of an earlier demo are replaced.")
 _WEIGHTS = flags.DEFINE_string("weights", "compact", "Name of shipped weights, or the folder of a training run.")
-_SIZE = flags.DEFINE_integer("size", 512, "Side of the pictures, pixels.", 8, 2048)
+_SIZE = flags.DEFINE_integer("size", 512, "Side of the pictures, pixels.", 8, 1024)
 _FRAMES = flags.DEFINE_integer("turntable", 36, "Frames of the turntable GIF.", 1, 720)
 
 _UNSEEN_CHAIR = 7_000_009  # seed, far from those of any data set
@@ -27,16 +30,24 @@ def main():
     """Flags to one job and a sheet."""
     launch.keep_compiled_programs()
     from rendernet_jax import batch_render, shading
+    from rendernet_jax.evaluation import show
+    from rendernet_jax.files import write_json
 
     output = launch.prepare_output(_OUTPUT.value)
     outputs = tuple(o for o in shading.OUTPUTS if o != "albedo")
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(_MESH.value) if _MESH.value else _write_example(pathlib.Path(folder))
-        views = batch_render.read_views(None, {"azimuth_deg": 30.0, "elevation_deg": 20.0})
+    report_file, example = output / "render.json", None if _MESH.value else output / "chair.ply"
+    pictures = [f"0000_{o}{tail}.png" for o in outputs for tail in ("", "_reference")]
+    first = not is_demo(report_file)
+    written = [report_file, *(output / name for name in ("turntable.gif", "sheet.png", *pictures))]
+    if first and (present := [file for file in (*written, example) if file and file.exists()]):
+        raise InputError(f"output: {present[0]} exists, and is not of a demo; choose another --output (make demo OUT=)")
+    if first:  # an interrupted demo is one too, which the next may replace
+        write_json(report_file, {"demo": True})
+    try:
         job = batch_render.Job(
-            input=str(path),
+            input=_MESH.value or _write_example(example),
             output=output,
-            views=views,
+            views=(batch_render.View(),),
             weights=_WEIGHTS.value,
             outputs=outputs,
             size=_SIZE.value,
@@ -46,19 +57,32 @@ def main():
             overwrite=True,
         )
         (report,) = batch_render.run(job).values()
+    except InputError:
+        for file in (report_file, example) if first else ():
+            if file:
+                file.unlink(missing_ok=True)
+        raise
+    write_json(report_file, {**report, "demo": True})
     _save_sheet(output, outputs)
     print(f"wrote {output}: turntable.gif, sheet.png, one picture and its reference for each shader, render.json")
-    print(f"PSNR phong {report['psnr']['phong']:.2f} dB")
+    print(f"PSNR phong {show(report['psnr']['phong'])} dB")
     print(f"seconds per picture {report['seconds_per_picture']:.2f}")
 
 
-def _write_example(folder: pathlib.Path) -> pathlib.Path:
+def is_demo(report_file: pathlib.Path) -> bool:
+    """Whether a folder's render.json is that of a demo, whose files a demo may replace."""
+    try:
+        return json.loads(report_file.read_text())["demo"] is True
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _write_example(path: pathlib.Path) -> str:
     from rendernet_jax.data.families import make_shape
     from rendernet_jax.data.meshes import save_mesh
 
-    path = folder / "chair.ply"
     save_mesh(path, make_shape("chair", _UNSEEN_CHAIR))
-    return path
+    return str(path)
 
 
 def _save_sheet(output: pathlib.Path, outputs: tuple[str, ...]) -> None:

@@ -14,10 +14,10 @@ _INPUT = flags.DEFINE_string("input", None, "Mesh (obj ply off stl glb), voxels 
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.")
 _UP = flags.DEFINE_enum("up", "y", ["y", "z"], "Upward axis of mesh files; never guessed.")
 _OCCUPANCY = flags.DEFINE_enum("occupancy", "coverage", ["coverage", "binary"], "How a mesh is voxelised.")
-_GRID = flags.DEFINE_integer("grid", 64, "Voxels on each side of a voxelised mesh.", 4, 256)
+_GRID = flags.DEFINE_integer("grid", 64, "Voxels on each side of a voxelised mesh.", 4, 128)
 _WEIGHTS = flags.DEFINE_string("weights", "compact", "Name of shipped weights, or the folder of a training run.")
 _OUTPUT_NAMES = flags.DEFINE_list("outputs", "phong", f"Pictures to draw, of {_OUTPUTS}.")
-_SIZE = flags.DEFINE_integer("size", 512, "Side of the pictures, pixels.", 8, 2048)
+_SIZE = flags.DEFINE_integer("size", 512, "Side of the pictures, pixels.", 8, 1024)
 _POSES = flags.DEFINE_string("poses", None, "JSON list of views; a key left out takes its flag's value.")
 _AZIMUTH = flags.DEFINE_float("azimuth_deg", 30.0, "Camera azimuth, degrees.")
 _ELEVATION = flags.DEFINE_float("elevation_deg", 20.0, "Camera elevation, degrees.")
@@ -27,7 +27,9 @@ _DISTANCE = flags.DEFINE_float("inverse_distance", 0.0, "Perspective, 0 (orthogr
 _LIGHT_AZIMUTH = flags.DEFINE_float("light_azimuth_deg", 35.0, "Light azimuth seen from the camera, degrees.")
 _LIGHT_ELEVATION = flags.DEFINE_float("light_elevation_deg", 40.0, "Light elevation seen from the camera, degrees.")
 _TURNTABLE = flags.DEFINE_integer("turntable", 0, "Frames of a turntable GIF of the first output; 0 for none.", 0, 720)
-_BACKGROUND = flags.DEFINE_enum("background", "white", ["white", "transparent"], "Background of the pictures.")
+_BACKGROUND = flags.DEFINE_enum(
+    "background", "white", ["white", "transparent"], "Of all pictures; a transparent GIF has hard edges."
+)
 _FLOAT = flags.DEFINE_bool("float", False, "Also write {index}.npz: unit normals, q_z, mask.")
 _REFERENCE = flags.DEFINE_bool("reference", False, "Also ray trace the mesh, and report PSNR against it.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace results that are there already.")
@@ -38,17 +40,18 @@ def main():
     launch.require(input=_INPUT.value, output=_OUTPUT.value)
     launch.keep_compiled_programs()
     from rendernet_jax import batch_render
+    from rendernet_jax.evaluation import show
 
-    defaults = {
-        "azimuth_deg": _AZIMUTH.value,
-        "elevation_deg": _ELEVATION.value,
-        "roll_deg": _ROLL.value,
-        "scale": _SCALE.value,
-        "inverse_distance": _DISTANCE.value,
-        "light_azimuth_deg": _LIGHT_AZIMUTH.value,
-        "light_elevation_deg": _LIGHT_ELEVATION.value,
-    }
-    views = batch_render.read_views(_POSES.value, defaults)
+    default = batch_render.View(
+        azimuth_deg=_AZIMUTH.value,
+        elevation_deg=_ELEVATION.value,
+        roll_deg=_ROLL.value,
+        scale=_SCALE.value,
+        inverse_distance=_DISTANCE.value,
+        light_azimuth_deg=_LIGHT_AZIMUTH.value,
+        light_elevation_deg=_LIGHT_ELEVATION.value,
+    )
+    views = batch_render.read_views(_POSES.value, default)
     job = batch_render.Job(
         input=_INPUT.value,
         output=launch.prepare_output(_OUTPUT.value),
@@ -69,18 +72,19 @@ def main():
     for name, report in reports.items():
         print(f"{name}: {describe(report)}")
     drawn = [report for report in reports.values() if "poses" in report]
-    for output in drawn[0].get("psnr", {}):
-        mean = sum(r["psnr"][output] for r in drawn) / len(drawn)
-        print(f"mean PSNR {output} {mean:.2f} dB over {len(drawn)} object(s)")
+    for output, mean in batch_render.mean_scores(drawn).get("psnr", {}).items():
+        print(f"mean PSNR {output} {show(mean)} dB over {len(drawn)} object(s)")
     print(f"wrote {len(views)} view(s) of {len(drawn)} object(s) to {_OUTPUT.value}")
 
 
 def describe(report: dict) -> str:
     """One line about one object."""
+    from rendernet_jax.evaluation import show
+
     if "error" in report:
         return f"skipped: {report['error']}"
     figures = [
-        f"PSNR {output} {value:.2f} dB ({report['psnr_foreground'][output]:.2f} on the object)"
+        f"PSNR {output} {show(value)} dB ({show(report['psnr_foreground'][output])} on the object)"
         for output, value in report.get("psnr", {}).items()
     ]
     return ", ".join([*figures, f"{report['seconds_per_picture']:.2f} s a picture"])

@@ -25,7 +25,7 @@ _BF16 = flags.DEFINE_bool("bf16", False, "Run the network in bfloat16 (GPU, TPU)
 _WEIGHTS = flags.DEFINE_string("weights", None, "Start from these weights (shipped name or folder).")
 _EVAL_EVERY = flags.DEFINE_integer("eval_every", 500, "Steps between evaluations and checkpoints.", lower_bound=1)
 _PARALLEL = flags.DEFINE_enum("parallel", "pmap", ["pmap"], "How a batch is spread over local devices.")
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of initial weights, batches and lights.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of initial weights, batches and lights.", 0, 2**31 - 1)
 
 
 def main():
@@ -38,7 +38,7 @@ def main():
     from rendernet_jax.provenance import command, machine
     from rendernet_jax.training.loop import train
     from rendernet_jax.training.step import Recipe
-    from rendernet_jax.weights import load_weights
+    from rendernet_jax.weights import load_weights, read_card
 
     config = preset(_PRESET.value)
     recipe = Recipe(
@@ -52,9 +52,10 @@ def main():
     )
     if recipe.patch % config.multiple:
         raise InputError(f"--patch: expected a multiple of {config.multiple}, got {recipe.patch}")
-    warm_start = None
+    warm_start, warm_start_sha256 = None, None
     if _WEIGHTS.value:
         warm_start, found = load_weights(_WEIGHTS.value)
+        warm_start_sha256 = read_card(_WEIGHTS.value)["sha256"]
         if dataclasses.replace(found, name=config.name) != config:
             raise InputError(
                 f"--weights: expected weights of preset {config.name!r}, got those of {found.name!r} with other "
@@ -62,9 +63,8 @@ def main():
             )
     output = launch.prepare_output(_OUTPUT.value)
     source = Source(_DATA.value, config.upsample)
-    print(
-        f"{len(source.training)} training views, {recipe.steps} steps of {recipe.batch} patches, {recipe.patch} pixels wide"
-    )
+    patches = f"{recipe.batch} patches, {recipe.patch} pixels wide"
+    print(f"{len(source.training)} training views, {recipe.steps} steps of {patches}")
     began = time.time()
     scores = train(
         config,
@@ -73,11 +73,22 @@ def main():
         output,
         eval_every=_EVAL_EVERY.value,
         warm_start=warm_start,
+        inputs={"data": identify_data(_DATA.value), "weights": warm_start_sha256},
         provenance={"command": command(), "data": describe_data(_DATA.value), **machine()},
     )
     if scores:
         print(", ".join(f"{name} {value:.3f}" for name, value in scores.items()))
     print(f"{(time.time() - began) / 60:.1f} minutes; wrote {output}/weights.npz, log.jsonl, sheets/, checkpoints/")
+
+
+def identify_data(folder: str) -> dict:
+    """What of a data set must be the same for a run to be continued, wherever the folder lies."""
+    from rendernet_jax.data.shards import read_manifest, sha256
+
+    manifest = read_manifest(folder)
+    digests = "\n".join(shard["sha256"] for shard in manifest["shards"])
+    named = {key: manifest[key] for key in ("settings", "names_sha256")}
+    return {**named, "shards_sha256": sha256(digests.encode())}
 
 
 def describe_data(folder: str) -> dict:

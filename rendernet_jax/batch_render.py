@@ -1,27 +1,58 @@
 """Render files to files: meshes and voxels in; pictures, turntables, figures and ``render.json`` out."""
 
 import dataclasses
+import io
 import json
+import math
+import numbers
 import pathlib
 import time
 
-import jax
 import numpy as np
-from PIL import Image
 
-from rendernet_jax import camera, metrics, rendering, shading, weights
-from rendernet_jax.data.files import write_json
+from rendernet_jax import camera, rendering, weights
 from rendernet_jax.data.inputs import Object, list_inputs, read_object
-from rendernet_jax.data.sheet import save_png, to_bytes
+from rendernet_jax.data.sheet import save_gif, save_png
 from rendernet_jax.errors import InputError
+from rendernet_jax.evaluation import check_outputs, draw_view, finite_psnr, mean_figures
+from rendernet_jax.files import write_atomically, write_json
+
+_KEYS = camera.POSE_KEYS + camera.LIGHT_KEYS
 
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """One pose and light, as the files' degrees."""
+    """One pose and light in the units of files and flags, kept as they were given (radians would round them).
 
-    pose: dict
-    light: dict
+    Raises:
+        InputError: a value is no finite number, or out of its range.
+    """
+
+    azimuth_deg: float = 30.0
+    elevation_deg: float = 20.0
+    roll_deg: float = 0.0
+    scale: float = 1.0
+    translation: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    inverse_distance: float = 0.0
+    light_azimuth_deg: float = 35.0
+    light_elevation_deg: float = 40.0
+
+    def __post_init__(self):
+        for name in _KEYS:
+            value = getattr(self, name)
+            number = tuple(_number(name, v) for v in _three(value)) if name == "translation" else _number(name, value)
+            object.__setattr__(self, name, number)
+        self.pose, self.light  # noqa: B018  (their ranges)
+
+    @property
+    def pose(self) -> camera.Pose:
+        """The pose in radians."""
+        return camera.pose_from_degrees(**{key: getattr(self, key) for key in camera.POSE_KEYS})
+
+    @property
+    def light(self) -> camera.Light:
+        """The light in radians."""
+        return camera.light_from_degrees(**{key: getattr(self, key) for key in camera.LIGHT_KEYS})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,34 +75,54 @@ class Job:
     overwrite: bool = False
 
 
-def read_views(path: str | None, defaults: dict) -> tuple[View, ...]:
+def read_views(path: str | None, default: View) -> tuple[View, ...]:
     """Views of a ``--poses`` file, a JSON list of objects; a key left out takes its default. One view without a file.
 
     Raises:
-        InputError: not such a file, an unknown key, or a value out of range.
+        InputError: not such a file, an unknown key, or a value that is no number or out of range.
     """
-    entries = [{}]
-    if path is not None:
-        try:
-            entries = json.loads(pathlib.Path(path).read_text())
-        except (OSError, ValueError) as error:
-            raise InputError(f"poses {path}: expected a JSON list of objects, got {error}") from error
-        if not isinstance(entries, list) or not entries or not all(isinstance(e, dict) for e in entries):
-            raise InputError(f"poses {path}: expected a JSON list of one or more objects, got another structure")
-    known = camera.POSE_KEYS + camera.LIGHT_KEYS
+    if path is None:
+        return (default,)
+    try:
+        entries = json.loads(pathlib.Path(path).read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"poses {path}: expected a JSON list of objects, got {error}; correct the file") from error
+    if not isinstance(entries, list) or not entries or not all(isinstance(e, dict) for e in entries):
+        raise InputError(f"poses {path}: expected a JSON list of one or more objects, got another structure")
     views = []
     for index, entry in enumerate(entries):
-        if unknown := sorted(entry.keys() - set(known)):
-            raise InputError(f"poses {path}, entry {index}: unknown {', '.join(unknown)}; known are {', '.join(known)}")
-        values = {**defaults, **entry}
-        pose = {key: values[key] for key in camera.POSE_KEYS if key in values}
-        light = {key: values[key] for key in camera.LIGHT_KEYS if key in values}
+        if unknown := sorted(entry.keys() - set(_KEYS)):
+            raise InputError(f"poses {path}, entry {index}: unknown {', '.join(unknown)}; known are {', '.join(_KEYS)}")
         try:
-            camera.pose_from_degrees(**pose), camera.light_from_degrees(**light)
+            views.append(dataclasses.replace(default, **entry))
         except InputError as error:
-            raise InputError(f"view {index}: {error}") from error
-        views.append(View(pose, light))
+            raise InputError(f"poses {path}, entry {index}: {error}") from error
     return tuple(views)
+
+
+def _number(name: str, value) -> float:
+    number = math.nan
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:  # an integer beyond any float
+            number = math.inf
+    if not math.isfinite(number):
+        raise InputError(f"{name}: expected a finite number, got {_brief(value)}; correct the pose")
+    return number
+
+
+def _three(value) -> tuple:
+    if not isinstance(value, list | tuple) or len(value) != 3:
+        raise InputError(f"translation: expected a list of 3 numbers, got {_brief(value)}; correct the pose")
+    return tuple(value)
+
+
+def _brief(value) -> str:
+    if isinstance(value, int) and abs(value) >= 1 << 128:
+        return "an integer too large for a float"  # whose digits Python may refuse to print
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def run(job: Job) -> dict[str, dict]:
@@ -86,11 +137,14 @@ def run(job: Job) -> dict[str, dict]:
     paths = list_inputs(job.input)
     params, config = weights.load_weights(job.weights)
     rendering.check_size(config, job.size)
-    _check_outputs(job, config)
+    check_outputs(config, job.outputs, ("normal", "depth", "mask") if job.arrays else ("mask",) * job.transparent)
     many = pathlib.Path(job.input).is_dir()
     folders = {name: job.output / name if many else job.output for name in paths}
     _refuse_existing(job, [*folders.values(), job.output])
-    draw = jax.jit(lambda grid, pose: rendering.render_buffers(params, config, grid, pose, job.size))
+
+    def draw(grid, view):
+        return draw_view(params, config, grid, view.pose, view.light, job.size, job.outputs)
+
     reports, compiled = {}, set()
     for name, path in paths.items():
         try:
@@ -98,36 +152,24 @@ def run(job: Job) -> dict[str, dict]:
             if job.reference and thing.mesh is None:
                 raise InputError(f"--reference: expected a mesh, got the voxel file {path}; leave out --reference")
             if thing.grid.shape not in compiled:  # outside what is timed
-                jax.block_until_ready(draw(thing.grid, _pose(job.views[0])))
+                draw(thing.grid, job.views[0])
                 compiled.add(thing.grid.shape)
+            reports[name] = _render_object(job, thing, folders[name], draw)
         except InputError as error:
             if not many:
                 raise
             reports[name] = {"input": str(path), "error": str(error)}
-            continue
-        folders[name].mkdir(parents=True, exist_ok=True)
-        reports[name] = _render_object(job, thing, folders[name], draw)
     if all("error" in report for report in reports.values()):
         raise InputError(f"input {job.input}: none of its files could be used; {next(iter(reports.values()))['error']}")
     if many:
-        write_json(job.output / "render.json", {"objects": reports, **_mean(reports.values())})
+        write_json(job.output / "render.json", {"objects": reports, **mean_scores(reports.values())})
     return reports
 
 
-def _mean(reports) -> dict:
-    """Means over objects of the figures against references, where there are any."""
+def mean_scores(reports) -> dict:
+    """Means over reports of the figures against references by output, where there are any."""
     drawn = [report for report in reports if "psnr" in report]
-    figures = ("psnr", "psnr_foreground") if drawn else ()
-    return {f: {o: float(np.mean([r[f][o] for r in drawn])) for o in drawn[0][f]} for f in figures}
-
-
-def _check_outputs(job, config):
-    heads = [name for name, _ in config.heads]
-    for output in job.outputs:
-        if output not in shading.OUTPUTS:
-            raise InputError(f"output: expected one of {', '.join(shading.OUTPUTS)}, got {output!r}")
-        if missing := [n for n in shading.NEEDS[output] if n not in heads]:
-            raise InputError(f"output {output!r}: these weights lack the head {', '.join(missing)}; use other weights")
+    return {kind: mean_figures([r[kind] for r in drawn]) for kind in ("psnr", "psnr_foreground") if drawn}
 
 
 def _render_object(job: Job, thing: Object, folder: pathlib.Path, draw) -> dict:
@@ -136,22 +178,21 @@ def _render_object(job: Job, thing: Object, folder: pathlib.Path, draw) -> dict:
         from rendernet_jax.data.references import build_scene
 
         scene = build_scene(thing.mesh)
+    folder.mkdir(parents=True, exist_ok=True)
     records, seconds = [], 0.0
     for index, view in enumerate(job.views):
         began = time.perf_counter()
-        buffers = jax.block_until_ready(draw(thing.grid, _pose(view)))
-        light = camera.light_from_degrees(**view.light)
-        pictures = {o: np.asarray(shading.shade(buffers, light, o)[0]) for o in job.outputs}
+        buffers, pictures = draw(thing.grid, view)
         seconds += time.perf_counter() - began
-        record = {**view.pose, **view.light, "files": []}
+        record = {**dataclasses.asdict(view), "files": []}
         for output, picture in pictures.items():
             name = f"{index:04d}_{output}.png"
-            save_png(folder / name, _transparent(picture, buffers, output) if job.transparent else picture)
+            save_png(folder / name, _on_background(job, picture, buffers, output))
             record["files"].append(name)
         if job.arrays:
             _save_arrays(folder / f"{index:04d}.npz", buffers)
         if scene is not None:
-            record |= _compare(scene, view, light, pictures, folder, index, job)
+            record |= _compare(scene, view, pictures, folder, index, job)
         records.append(record)
     report = {
         "input": str(thing.path),
@@ -162,7 +203,7 @@ def _render_object(job: Job, thing: Object, folder: pathlib.Path, draw) -> dict:
         "weights_sha256": weights.read_card(job.weights)["sha256"],
         "seconds_per_picture": seconds / len(job.views),
         "poses": records,
-        **_mean(records),
+        **mean_scores(records),
     }
     if job.turntable:
         _turntable(job, thing, folder, draw)
@@ -170,33 +211,35 @@ def _render_object(job: Job, thing: Object, folder: pathlib.Path, draw) -> dict:
     return report
 
 
-def _pose(view: View) -> camera.Pose:
-    return camera.broadcast(camera.pose_from_degrees(**view.pose))
-
-
-def _compare(scene, view, light, pictures, folder, index, job) -> dict:
+def _compare(scene, view, pictures, folder, index, job) -> dict:
+    """Write the reference pictures; PSNR of each picture against its own."""
     from rendernet_jax.data.references import reference_pictures
 
-    pose = camera.pose_from_degrees(**view.pose)
-    wanted = reference_pictures(scene, pose, light, job.size, tuple(dict.fromkeys((*pictures, "mask"))))
+    wanted = reference_pictures(
+        scene, view.pose, view.light, job.size, tuple(dict.fromkeys((*pictures, "mask", "contour")))
+    )
+    buffers = {"mask": wanted["mask"], "contour": 1.0 - wanted["contour"]}
     result = {"psnr": {}, "psnr_foreground": {}}
     for output, picture in pictures.items():
         reference = wanted[output]
-        save_png(folder / f"{index:04d}_{output}_reference.png", reference)
-        result["psnr"][output] = float(metrics.psnr(picture[None], reference[None])[0])
-        weight = (wanted["mask"] > 0).astype(np.float32)[None]
-        result["psnr_foreground"][output] = float(metrics.psnr(picture[None], reference[None], weight)[0])
+        save_png(folder / f"{index:04d}_{output}_reference.png", _on_background(job, reference, buffers, output))
+        result["psnr"][output] = finite_psnr(picture, reference)
+        result["psnr_foreground"][output] = finite_psnr(picture, reference, wanted["mask"])
     return result
 
 
-def _transparent(picture, buffers, output) -> np.ndarray:
-    """Take the white background out of a picture: RGBA ``[H, W, 4]`` that gives the picture back when laid on white."""
-    mask = np.asarray(buffers["mask"][0])
+def _on_background(job, picture, buffers, output) -> np.ndarray:
+    """The picture as the job wants it: as it is, or RGBA ``[H, W, 4]`` that gives it back when laid on white."""
+    if not job.transparent:
+        return picture
+    mask = np.asarray(buffers["mask"])
     if output == "mask":
         return np.concatenate([np.repeat(np.ones_like(mask), 3, axis=2), mask], axis=2)
     alpha = mask
     if output in ("contour", "toon"):  # half of an outline lies outside the object
-        alpha = 1.0 - (1.0 - mask) * (1.0 - np.asarray(buffers["contour"][0]))
+        alpha = 1.0 - (1.0 - mask) * (1.0 - np.asarray(buffers["contour"]))
+    # No colour is below black: what is darker than white behind so thin a cover needs a thicker one.
+    alpha = np.maximum(alpha, 1.0 - picture.min(axis=2, keepdims=True))
     color = np.clip((picture - (1.0 - alpha)) / np.maximum(alpha, 1e-3), 0.0, 1.0)
     color = np.repeat(color, 3, axis=2) if color.shape[2] == 1 else color
     return np.concatenate([color, alpha], axis=2)
@@ -204,32 +247,25 @@ def _transparent(picture, buffers, output) -> np.ndarray:
 
 def _save_arrays(path, buffers):
     """``normal`` [H, W, 3] of unit length, ``z`` [H, W] (q_z), ``mask`` [H, W]; 0 and -1 outside the object."""
-    mask = np.asarray(buffers["mask"][0, ..., 0])
-    normal = np.asarray(buffers["normal"][0])
+    mask = np.asarray(buffers["mask"][..., 0])
+    normal = np.asarray(buffers["normal"])
     normal = normal / np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-6)
     inside = mask > 0.5
-    z = np.where(inside, np.asarray(buffers["depth"][0, ..., 0]), np.float32(-1.0))
-    np.savez_compressed(path, normal=normal * inside[..., None], z=z, mask=mask)
+    z = np.where(inside, np.asarray(buffers["depth"][..., 0]), np.float32(-1.0))
+    content = io.BytesIO()
+    np.savez_compressed(content, normal=normal * inside[..., None], z=z, mask=mask)
+    write_atomically(path, content.getvalue())
 
 
 def _turntable(job, thing, folder, draw):
     """Animated GIF of the first output, the camera going once around from the first view."""
-    first = job.views[0]
-    light = camera.light_from_degrees(**first.light)
-    frames = []
+    first, frames = job.views[0], []
     for index in range(job.turntable):
-        view = View({**first.pose, "azimuth_deg": first.pose["azimuth_deg"] + 360.0 * index / job.turntable}, {})
-        picture = shading.shade(draw(thing.grid, _pose(view)), light, job.outputs[0])[0]
-        frames.append(Image.fromarray(to_bytes(np.asarray(picture))))
+        view = dataclasses.replace(first, azimuth_deg=first.azimuth_deg + 360.0 * index / job.turntable)
+        buffers, pictures = draw(thing.grid, view)
+        picture = pictures[job.outputs[0]]
+        frames.append(_on_background(job, picture, buffers, job.outputs[0]))
     save_gif(folder / "turntable.gif", frames)
-
-
-def save_gif(path: pathlib.Path, frames: list[Image.Image], seconds: float = 4.0) -> None:
-    """Write frames as an endless GIF lasting about ``seconds`` a turn."""
-    duration = max(20, round(1000 * seconds / len(frames) / 10) * 10)
-    partial = path.with_name(path.name + ".partial")
-    frames[0].save(partial, format="GIF", save_all=True, append_images=frames[1:], duration=duration, loop=0)
-    partial.replace(path)
 
 
 def _refuse_existing(job: Job, folders: list[pathlib.Path]) -> None:

@@ -35,7 +35,7 @@ class Pose:
     def __getitem__(self, index):
         """Select along the leading batch axis of every field. Raises IndexError beyond its end, which ends a loop."""
         pose = broadcast(self)
-        if isinstance(index, int) and not -len(pose.azimuth) <= index < len(pose.azimuth):
+        if isinstance(index, (int, np.integer)) and not -len(pose.azimuth) <= index < len(pose.azimuth):
             raise IndexError(f"pose {index} of {len(pose.azimuth)}")
         return jax.tree.map(lambda x: x[index], pose)
 
@@ -244,8 +244,12 @@ def pose_from_opengl(matrix, fov: float = 0.0, half_height: float = 1.0) -> Pose
             of range.
     """
     matrix = _finite("matrix", matrix, (4, 4))
-    if not np.allclose(matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3), atol=1e-4):
-        raise InputError(f"matrix: expected a rigid 4x4 world-to-camera matrix, got {matrix!r}; remove its scale")
+    rigid = np.allclose(matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3), atol=1e-4)
+    if not rigid or not np.allclose(matrix[3], [0, 0, 0, 1], atol=1e-4):
+        raise InputError(
+            f"matrix: expected a rigid world-to-camera matrix with last row 0 0 0 1, got {matrix.tolist()}; "
+            "remove its scale, or transpose it"
+        )
     if np.linalg.det(matrix[:3, :3]) < 0:
         raise InputError("matrix: expected a right-handed rotation, got a reflection; flip one axis")
     if not 0 <= fov < math.pi / 2:

@@ -1,6 +1,7 @@
 """What a network is made of: layers, heads and the camera grid it reads, as one hashable value; the presets."""
 
 import dataclasses
+import math
 
 from rendernet_jax.errors import InputError
 
@@ -48,17 +49,32 @@ class Config:
     head_kernel: int = 3
     dropout: float = 0.0
 
+    def __post_init__(self):
+        """Raise InputError if the last stage is finer than the picture, or no sub-pixel step leads there."""
+        if self.subpixel < 1 or self.subpixel % 1:
+            raise InputError(
+                f"config {self.name!r}: the stages end at {self.subpixel} pixels a cell, expected a whole number; "
+                "change upsample or the stages' resample"
+            )
+
+    @property
+    def subpixel(self) -> int | float:
+        """Pixels on a side of each cell of the last stage; the head ends in depth-to-space by it."""
+        pixels = self.upsample * self._stride * 2.0 ** -sum(stage.resample for stage in self.stages)
+        return int(pixels) if pixels.is_integer() else pixels
+
     @property
     def multiple(self) -> int:
         """Picture sides must be a multiple of this."""
-        strides = 1
-        for layer in self.volume:
-            strides *= layer.strides[0]
-        depth = lowest = 0
+        level = lowest = 0
         for stage in self.stages:
-            depth -= min(stage.resample, 0)
-            lowest = max(lowest, depth)
-        return self.upsample * max(strides, 2**lowest)
+            level -= stage.resample
+            lowest = max(lowest, level)
+        return self.upsample * self._stride * 2**lowest
+
+    @property
+    def _stride(self) -> int:
+        return math.prod(layer.strides[0] for layer in self.volume)
 
 
 PRESETS = {

@@ -27,6 +27,9 @@ def buffer_losses(predicted: dict, target: dict, light: Light) -> dict[str, jax.
 
     Returns:
         one entry ``[B]`` per picture.
+
+    Raises:
+        InputError: there is nothing that both can draw.
     """
     losses = {}
     for name in _PICTURES:
@@ -38,6 +41,11 @@ def buffer_losses(predicted: dict, target: dict, light: Light) -> dict[str, jax.
     if "depth" in predicted and "depth" in target:
         error = jnp.abs(predicted["depth"] - target["depth"]) * target["mask"]
         losses["depth"] = jnp.mean(error, axis=(1, 2, 3))
+    if not losses:
+        raise InputError(
+            f"heads: expected some of what the data holds ({', '.join(target)}), got {', '.join(predicted)}; train a "
+            "network with G-buffer heads"
+        )
     return losses
 
 

@@ -143,16 +143,14 @@ class RenderNet(nnx.Module):
             join = remembered.pop() if stage.resample > 0 and remembered else 0
             setattr(self, f"stage{i}", StageModule(inputs, stage, config, join, rngs=rngs))
             inputs = stage.width
-        ups = sum(s.resample for s in config.stages) - sum(layer.strides[0] // 2 for layer in config.volume)
-        self.subpixel = config.upsample // 2**ups
-        outputs = sum(count for _, count in config.heads) * self.subpixel**2
+        outputs = sum(count for _, count in config.heads) * config.subpixel**2
         self.head = Conv(2, inputs, outputs, config.head_kernel, rngs=rngs, gain=0.1)
 
-    def __call__(self, grid, columns, key):
+    def __call__(self, grid, columns, key, dtype):
         config = self.config
-        x = grid
+        x = grid.astype(dtype)
         if config.analytic:
-            features, z, normal = composite.analytic_features(grid[..., 0].astype(jnp.float32), columns)
+            features, z, normal = composite.analytic_features(grid[..., 0], columns)
         for i in range(len(config.volume)):
             x = getattr(self, f"volume_act{i}")(getattr(self, f"volume{i}")(x))
         if config.volume_blocks:
@@ -168,7 +166,7 @@ class RenderNet(nnx.Module):
             x = getattr(self, f"stage{i}")(x, joined)
             if key is not None and config.dropout:
                 x = _dropout(jax.random.fold_in(key, i), x, config.dropout)
-        x = depth_to_space(self.head(x), self.subpixel).astype(jnp.float32)
+        x = depth_to_space(self.head(x), config.subpixel).astype(jnp.float32)
         raw = dict(zip(dict(config.heads), _split(x, [n for _, n in config.heads]), strict=True))
         if config.analytic:  # heads with an analytic counterpart learn the difference
             for name, known in (("normal", normal), ("depth", z)):
@@ -255,4 +253,4 @@ def apply(params: dict, config: Config, grid: jax.Array, columns=None, *, key=No
     check_params(params, config)
     columns = jnp.broadcast_to(jnp.asarray(grid.shape[2] if columns is None else columns, jnp.float32), grid.shape[:1])
     model = nnx.merge(_structure(config)[0], jax.tree.map(lambda p: p.astype(dtype), params))
-    return model(grid.astype(dtype), columns, key)
+    return model(jnp.asarray(grid, jnp.float32), columns, key, dtype)

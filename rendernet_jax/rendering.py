@@ -35,7 +35,6 @@ def render_buffers(
     size: int = 512,
     *,
     window: Window | None = None,
-    columns: jax.Array | None = None,
     key: jax.Array | None = None,
     dtype=jnp.float32,
 ) -> dict[str, jax.Array]:
@@ -46,8 +45,7 @@ def render_buffers(
         grid: ``[B, X, Y, Z, C]`` occupancy in [0, 1]; B is 1 or the number of poses.
         pose: fields ``[N]`` or scalars.
         size: side of the picture in pixels.
-        window, columns: for a patch of ``size`` pixels: what part of the frame it is, and how many camera-grid columns
-            of its width cross the whole frame. Left out, the picture is the whole frame.
+        window: for a patch of ``size`` pixels, the part of the frame it shows; the whole frame if None.
         key: dropout key (training only).
         dtype: of the network's arithmetic.
 
@@ -65,6 +63,7 @@ def render_buffers(
         )
     side = size // config.upsample
     camera = camera_grid(jnp.asarray(grid, jnp.float32), pose, (side, side, config.depth), window)
+    columns = side if window is None else 2.0 * side / window.extent
     return network.apply(params, config, camera, columns, key=key, dtype=dtype)
 
 

@@ -59,7 +59,7 @@ def camera_grid(grid: jax.Array, pose: Pose, shape: tuple[int, int, int], window
     check_grid(grid)
     grid = jnp.asarray(grid, jnp.float32)  # sampling integers would round
     pose = broadcast(pose)
-    window = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), Window() if window is None else window)
+    window = _broadcast_window(Window() if window is None else window)
     counts = {n for n in (*pose.azimuth.shape, *window.extent.shape, grid.shape[0]) if n != 1}
     if pose.azimuth.ndim > 1 or window.extent.ndim > 1 or len(counts) > 1:
         raise InputError(
@@ -67,10 +67,8 @@ def camera_grid(grid: jax.Array, pose: Pose, shape: tuple[int, int, int], window
             f"{pose.azimuth.shape} and windows of shape {window.extent.shape}; repeat or split them"
         )
     count = counts.pop() if counts else 1
-    repeat = lambda x, tail=(): jnp.broadcast_to(x, (count, *tail))  # noqa: E731
-    translation = repeat(pose.translation, (3,))
-    pose = jax.tree.map(repeat, pose.replace(translation=0.0)).replace(translation=translation)
-    window = jax.tree.map(repeat, window)
+    window = jax.tree.map(lambda x: jnp.broadcast_to(x, count), window)
+    pose = broadcast(pose.replace(azimuth=jnp.broadcast_to(pose.azimuth, count)))
 
     def sample(one_grid, one_pose, one_window):
         points = unproject(*frame_axes(shape, one_window), one_pose)
@@ -83,12 +81,18 @@ def camera_grid(grid: jax.Array, pose: Pose, shape: tuple[int, int, int], window
     return jax.vmap(sample)(grid, pose, window)
 
 
+def _broadcast_window(window: Window) -> Window:
+    fields = jnp.broadcast_arrays(*(jnp.asarray(x, jnp.float32) for x in (window.left, window.top, window.extent)))
+    return Window(*fields)
+
+
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _snap(index: jax.Array, tolerance: float) -> jax.Array:
     """Move indices within rounding error of a voxel centre onto it; the derivative is 1.
 
     A compiler may evaluate an index twice, rounded differently. Left beside a voxel centre, its integer part could then
-    come from one side and its remainder from the other: a sample one voxel off.
+    come from one side and its remainder from the other: a sample one voxel off. At the edge of the tolerance the same
+    split costs no more than the tolerance. Quarter turns are exact because of it.
     """
     nearest = jnp.round(index)
     return jnp.where(jnp.abs(index - nearest) < tolerance, nearest, index)

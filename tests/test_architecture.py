@@ -7,6 +7,7 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "rendernet_jax"
 ORDER = [
     "errors",
     "provenance",
+    "files",
     "camera",
     "voxels",
     "conv",

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rendernet_jax import files
 from rendernet_jax.camera import pose_from_degrees, to_camera
 from rendernet_jax.data import dataset, pool, shards
 from rendernet_jax.data.tasks import folder_tasks, procedural_tasks
@@ -82,7 +83,7 @@ def test_manifest_describes_every_file(finished):
     assert [entry["name"] for entry in manifest["shards"]] == [task.name for task in TASKS]
     assert manifest["counts"] == {"shapes": 3, "views": 6, "skipped": 0}
     assert manifest["arguments"] == ARGUMENTS and manifest["skipped"] == []
-    assert manifest["settings"] == {"views": 2, "size": 64, "grid": 16, "ao": True}
+    assert manifest["settings"] == {"views": 2, "size": 64, "grid": 16}
     assert {"rendernet_jax", "numpy"} >= manifest["packages"].keys() - {"open3d", "open3d-cpu"}
     for entry in manifest["shards"]:
         assert entry["sha256"] == hashlib.sha256(files[entry["file"]]).hexdigest()
@@ -159,11 +160,18 @@ def test_killed_command_is_continued_by_the_same_command(tmp_path):
     assert not (output / "manifest.json").exists() and list(output.glob("shards/0*.npz"))
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["table 8, vase 4", f"{output}: complete, 12 shapes, 24 views, 0 skipped"]
+    assert done.stdout.splitlines() == ["table 9, vase 3", f"{output}: complete, 12 shapes, 24 views, 0 skipped"]
     assert "12/12 shapes, 0 skipped" in done.stderr
     arguments = json.loads((output / "manifest.json").read_text())["arguments"]
     build(tmp_path / "whole", procedural_tasks(12, ("table", "vase")), arguments=arguments)
     assert read_files(output) == read_files(tmp_path / "whole")
+
+
+def test_two_builds_do_not_share_a_folder(copied):
+    before = read_files(copied)
+    with files.lock_folder(copied), pytest.raises(InputError, match="another process is using it"):
+        build(copied)
+    assert read_files(copied) == before
 
 
 def test_finished_set_is_left_as_it_is(copied, jobs_run):
@@ -355,12 +363,6 @@ def test_open3d_is_quiet_while_a_shape_is_made(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(dataset, "make_arrays", warn)
     assert dataset._do_job(dataset._Job(TASKS[0], SETTINGS, tmp_path / "x")).reason == "mesh: bad"
     assert "WARNING" not in "".join(capfd.readouterr())
-
-
-def test_set_without_ambient_occlusion_stores_none(tmp_path):
-    manifest = build(tmp_path, TASKS[:1], dataset.Settings(views=1, size=32, grid=8, ao=False))
-    arrays = shards.read_shard(tmp_path / "shards" / "000000.npz", manifest["shards"][0]["sha256"])
-    assert "ao" not in arrays and arrays["mask"].shape == (1, 32, 32)
 
 
 def test_settings_out_of_range_are_refused():

@@ -84,6 +84,13 @@ def test_bad_flags_are_one_error(arguments, words):
     assert_one_error(run_main("print('ran')", *arguments), *words)
 
 
+@pytest.mark.parametrize("seed", [-1, 2**31])
+def test_seeds_that_numpy_refuses_or_jax_folds_are_one_error(seed):
+    command = [sys.executable, "-m", "experiments.train", f"--seed={seed}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert_one_error(done, "--seed", str(seed))
+
+
 def test_flags_reach_main():
     done = run_main("print(SIZE.value + 1)", "--size=7")
     assert (done.returncode, done.stdout, done.stderr) == (0, "8\n", "")

@@ -1,6 +1,7 @@
 """The launchers as a user runs them: exit codes, one-line errors, and the files that are there afterwards."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -14,38 +15,144 @@ from rendernet_jax.config import preset
 from rendernet_jax.data.voxel_files import write_voxels
 
 ROOT = pathlib.Path(__file__).parent.parent
+CUBE_OFF = """OFF
+8 6 0
+0 0 0
+1 0 0
+1 1 0
+0 1 0
+0 0 1
+1 0 1
+1 1 1
+0 1 1
+4 0 3 2 1
+4 4 5 6 7
+4 0 1 5 4
+4 1 2 6 5
+4 2 3 7 6
+4 3 0 4 7
+"""
+WITHOUT_OPEN3D = """
+import runpy, sys
+sys.modules["open3d"] = None
+sys.argv = [sys.argv[1], *sys.argv[2:]]
+runpy.run_module(f"experiments.{sys.argv[0]}", run_name="__main__", alter_sys=True)
+"""
 
 
-def launch(name, *arguments):
-    command = [sys.executable, "-m", f"experiments.{name}", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+def launch(name, *arguments, open3d=True):
+    """Run a launcher; ``open3d=False``: where Open3D is not installed."""
+    how = ["-m", f"experiments.{name}"] if open3d else ["-c", WITHOUT_OPEN3D, name]
+    command = [sys.executable, *how, *map(str, arguments)]
+    # Each program runs a few times at most, so that optimising it would take longer than it saves.
+    environment = os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, env=environment)
+
+
+def assert_one_error(done, *messages):
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
+    for message in messages:
+        assert message in done.stderr
+
+
+def names(folder):
+    return {path.name for path in folder.iterdir()}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Weights of an untrained network and a voxel file."""
+    """Weights of an untrained network, a voxel file and a folder with a mesh."""
     folder = tmp_path_factory.mktemp("launchers")
     config = preset("tiny")
     weights.save_weights(folder, network.init(jax.random.key(0), config), config, {})
     write_voxels(folder / "box.npz", np.ones((8, 8, 8, 1), np.float32))
+    (folder / "meshes").mkdir()
+    (folder / "meshes" / "cube.off").write_text(CUBE_OFF)
     return folder
 
 
-def test_render(folder, tmp_path):
+# --- the whole path -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def data(folder):
+    """A data set of two shapes."""
+    pytest.importorskip("open3d", reason="ray tracing needs open3d", exc_type=ImportError)
+    flags = ("--shapes=2", "--families=chair,table", "--views=2", "--size=32", "--grid=8", "--workers=0")
+    done = launch("build_dataset", *flags, f"--output={folder / 'data'}")
+    assert done.returncode == 0, done.stderr
+    assert "complete, 2 shapes, 4 views, 0 skipped" in done.stdout
+    assert {"manifest.json", "contact_sheet.png", "shards"} <= names(folder / "data")
+    return folder / "data"
+
+
+@pytest.fixture(scope="module")
+def trained(folder, data):
+    """A run of two steps, where Open3D is not installed."""
+    flags = ("--preset=tiny", "--steps=2", "--batch=1", "--patch=16", "--eval_every=2")
+    done = launch("train", f"--data={data}", f"--output={folder / 'run'}", *flags, open3d=False)
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+def test_trained_weights_draw_voxels_without_open3d(folder, trained, tmp_path):
+    assert {"weights.npz", "weights.json", "log.jsonl", "run.json", "checkpoints", "sheets"} <= names(trained)
     flags = (
         f"--input={folder / 'box.npz'}",
-        f"--weights={folder}",
+        f"--weights={trained}",
         "--size=32",
         f"--output={tmp_path / 'new' / 'out'}",
     )
-    done = launch("render", *flags, "--outputs=phong,normal", "--azimuth_deg=10", "--float")
+    done = launch("render", *flags, "--outputs=phong,normal", "--azimuth_deg=10", "--float", open3d=False)
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "new" / "out" / "render.json").read_text())
     assert report["poses"][0]["azimuth_deg"] == 10 and report["poses"][0]["light_elevation_deg"] == 40
-    written = {path.name for path in (tmp_path / "new" / "out").iterdir()}
-    assert written == {"0000_phong.png", "0000_normal.png", "0000.npz", "render.json"}
-    again = launch("render", *flags)
-    assert again.returncode == 1 and "--overwrite" in again.stderr
+    assert report["weights_sha256"] == weights.read_card(trained)["sha256"]
+    assert names(tmp_path / "new" / "out") == {"0000_phong.png", "0000_normal.png", "0000.npz", "render.json"}
+    assert_one_error(launch("render", *flags), "--overwrite")
+
+
+def test_render_beside_references(folder, tmp_path):
+    flags = (f"--input={folder / 'meshes'}", f"--weights={folder}", "--size=32", "--grid=16", f"--output={tmp_path}")
+    done = launch("render", *flags, "--reference", "--outputs=phong,mask")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "render.json").read_text())
+    assert f"mean PSNR phong {report['psnr']['phong']:.2f} dB over 1 object(s)" in done.stdout
+    pictures = {f"0000_{output}{tail}.png" for output in ("phong", "mask") for tail in ("", "_reference")}
+    assert names(tmp_path / "cube") == pictures | {"render.json"}
+
+
+def test_evaluate(folder, tmp_path):
+    flags = (f"--meshes={folder / 'meshes'}", f"--weights={folder}", "--size=32", "--occupancy=binary")
+    (tmp_path / "sheet.png").write_bytes(b"mine")
+    assert_one_error(launch("evaluate", *flags, f"--output={tmp_path}"), "sheet.png", "--overwrite")
+    assert (tmp_path / "sheet.png").read_bytes() == b"mine"
+    done = launch("evaluate", *flags, f"--output={tmp_path}", "--overwrite")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert "1 meshes, 0 skipped" in done.stdout and report["meshes"].keys() == {"cube.off"}
+    assert names(tmp_path) == {"report.json", "sheet.png"}
+
+
+def test_demo_replaces_what_a_demo_wrote_and_nothing_else(folder, tmp_path):
+    flags = (f"--weights={folder}", "--size=32", "--turntable=2")
+    mesh = f"--mesh={folder / 'meshes' / 'cube.off'}"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "render.json").write_text('{"poses": []}')
+    assert_one_error(launch("demo", *flags, mesh, f"--output={tmp_path / 'mine'}"), "render.json", "not of a demo")
+    assert (tmp_path / "mine" / "render.json").read_text() == '{"poses": []}'
+    for arguments in ([], [mesh]):
+        done = launch("demo", *flags, *arguments, f"--output={tmp_path / 'demo'}")
+        assert done.returncode == 0, done.stderr
+        report = json.loads((tmp_path / "demo" / "render.json").read_text())
+        assert pathlib.Path(report["input"]).is_file(), "what was drawn can be drawn again"
+        assert f"PSNR phong {report['psnr']['phong']:.2f} dB\n" in done.stdout
+        assert "seconds per picture" in done.stdout.splitlines()[-1]
+    assert {"chair.ply", "turntable.gif", "sheet.png"} <= names(tmp_path / "demo")
+
+
+# --- what goes wrong ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -53,16 +160,37 @@ def test_render(folder, tmp_path):
     [
         ("render", ["--input=nowhere.obj", "--output={tmp}/out"], "nowhere.obj"),
         ("render", ["--input={folder}/box.npz", "--weights={folder}", "--outputs=phon", "--output={tmp}/out"], "phon"),
+        ("render", ["--input={folder}/box.npz", "--weights={folder}", "--outputs=", "--output={tmp}/out"], "outputs"),
         ("render", ["--input={folder}/box.npz", "--output=/proc/no"], "/proc/no"),
-        ("render", ["--input={folder}/box.npz", "--size=many", "--output={tmp}/out"], "size"),
         ("render", ["--output={tmp}/out"], "--input"),
         ("train", ["--data={tmp}", "--output={tmp}/run"], "manifest"),
         ("train", ["--data={tmp}", "--preset=huge", "--output={tmp}/run"], "huge"),
         ("evaluate", ["--meshes={tmp}", "--weights={folder}", "--output={tmp}/out"], "meshes"),
+        ("evaluate", ["--meshes={tmp}", "--weights={folder}", "--occupancy=", "--output={tmp}/out"], "occupancy"),
+        ("build_dataset", ["--source={tmp}", "--output=/proc/no"], "source"),
     ],
 )
 def test_bad_input_is_one_line(folder, tmp_path, launcher, flags, message):
-    done = launch(launcher, *(flag.format(folder=folder, tmp=tmp_path) for flag in flags))
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
-    assert message in done.stderr
+    assert_one_error(launch(launcher, *(flag.format(folder=folder, tmp=tmp_path) for flag in flags)), message)
+    assert names(tmp_path) == set()
+
+
+@pytest.mark.parametrize(
+    ("launcher", "flags"),
+    [
+        ("render", ["--input={folder}/meshes/cube.off", "--weights={folder}", "--size=32"]),
+        ("demo", ["--weights={folder}", "--size=32"]),
+    ],
+)
+def test_meshes_without_open3d_are_one_line(folder, tmp_path, launcher, flags):
+    flags = [flag.format(folder=folder) for flag in flags]
+    done = launch(launcher, *flags, f"--output={tmp_path / 'out'}", open3d=False)
+    assert_one_error(done, "Open3D", "rendernet_jax[mesh]")
+    assert names(tmp_path) == set()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_to(folder, tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o500)
+    done = launch("render", f"--input={folder / 'box.npz'}", f"--weights={folder}", f"--output={tmp_path / 'closed'}")
+    assert_one_error(done, "closed", "choose another")

@@ -175,6 +175,12 @@ def test_no_mesh_is_made_of_bad_arrays(vertices, faces, colors):
         Mesh(vertices, faces, colors)
 
 
+def test_gltf_is_refused_by_name(tmp_path):
+    (tmp_path / "a.gltf").write_text("{}")
+    with pytest.raises(InputError, match="expected a mesh file .*got '.gltf'; convert it"):
+        load_mesh(tmp_path / "a.gltf")
+
+
 def test_save_refuses_unknown_suffix_and_missing_folder(tmp_path):
     for name in ("a.gltf", "a.dae", "gone/a.ply"):
         with pytest.raises(InputError, match="name|writable"):

@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import importlib.metadata
 import pathlib
 import re
 import subprocess
@@ -54,6 +55,24 @@ def test_every_package_folder_is_listed(setup_cfg):
     listed = {p for p in setup_cfg["options"]["packages"].split() if p != "rendernet_jax.experiments"}
     inits = (ROOT / "rendernet_jax").rglob("__init__.py")
     assert listed == {".".join(path.parent.relative_to(ROOT).parts) for path in inits}
+
+
+def imported_packages() -> set[str]:
+    """Top-level modules that the library and the launchers import, at their head or within a function."""
+    names = set()
+    for path in [*(ROOT / "rendernet_jax").rglob("*.py"), *(ROOT / "experiments").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names.add(node.module.split(".")[0])
+    return names - sys.stdlib_module_names - {"rendernet_jax"}
+
+
+def test_declared_dependencies_are_those_that_are_imported(setup_cfg):
+    distributions = importlib.metadata.packages_distributions()
+    imported = {canonical(distributions[name][0]) for name in imported_packages() - {"open3d"}}
+    assert direct_dependencies(setup_cfg, extras=()) == imported
 
 
 def test_lock_pins_and_hashes_every_dependency(setup_cfg, lock):

@@ -81,7 +81,7 @@ def test_window_equals_the_crop_away_from_its_edge():
     """Patches are trained on, whole frames are drawn: same position, scale and column width."""
     buffers = jax.jit(functools.partial(render_buffers, PARAMS, CONFIG, GRID, POSE), static_argnums=0)
     whole = buffers(64)
-    patch = buffers(32, window=Window(left=-0.5, top=0.75, extent=1.0), columns=32)
+    patch = buffers(32, window=Window(left=-0.5, top=0.75, extent=1.0))
     for name, picture in patch.items():
         crop = whole[name][:, 8:40, 16:48]
         np.testing.assert_allclose(picture[:, 10:-10, 10:-10], crop[:, 10:-10, 10:-10], atol=2e-5, err_msg=name)

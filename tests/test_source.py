@@ -1,14 +1,14 @@
 """Batches from a data set in memory: crops, box filter, windows, split, and damage that must not go unseen."""
 
-import json
-
 import jax
 import numpy as np
 import pytest
 
+from rendernet_jax import files
 from rendernet_jax.camera import Pose
-from rendernet_jax.data import files, shards
-from rendernet_jax.data.source import GRIDS, HALF_SIZE, TARGETS, Source
+from rendernet_jax.data import shards
+from rendernet_jax.data.shards import CHANNELS
+from rendernet_jax.data.source import GRIDS, HALF_SIZE, Source
 from rendernet_jax.errors import InputError
 from rendernet_jax.voxels import Window, camera_grid
 
@@ -48,7 +48,7 @@ def make_set(folder, names, seed=0) -> list[dict]:
         views = [make_view(rng, BOXES[(index + k) % len(BOXES)]) for k in range(VIEWS)]
         grids = [(rng.random((GRID, GRID, GRID, 1)) < share).astype(np.float32) for share in (0.3, 0.5)]
         arrays = {
-            **{n: np.stack([shards.encode_view(n, view[n]) for view in views]) for n in TARGETS},
+            **{n: np.stack([shards.encode_view(n, view[n]) for view in views]) for n in CHANNELS},
             "coverage": shards.encode_coverage(rng.integers(0, 65, (GRID, GRID, GRID, 1)) / 64),
             "binary": shards.encode_bits(grids[0]),
             "sampled": shards.encode_bits(grids[1]),
@@ -58,7 +58,7 @@ def make_set(folder, names, seed=0) -> list[dict]:
         path.write_bytes(content)
         entries.append({"name": name, "file": f"shards/{path.name}", "sha256": shards.sha256(content)})
         truth += views
-    settings = {"views": VIEWS, "size": SIZE, "grid": GRID, "ao": True}
+    settings = {"views": VIEWS, "size": SIZE, "grid": GRID}
     files.write_json(folder / "manifest.json", {"schema": shards.SCHEMA, "settings": settings, "shards": entries})
     return truth
 
@@ -81,7 +81,7 @@ def assert_same(a, b):
 def pool_naively(view: dict, step: int) -> dict:
     """Box filter, pixel by pixel; what the object has is weighed by coverage."""
     small = {}
-    for name in TARGETS:
+    for name in CHANNELS:
         picture = np.empty((SIZE // step, SIZE // step, view[name].shape[-1]))
         for row, column in np.ndindex(picture.shape[:2]):
             part = tuple(slice(i * step, (i + 1) * step) for i in (row, column))
@@ -104,7 +104,7 @@ def draw_many(source, patch, count=64, seed=3):
     for i in range(count):
         sample = jax.tree.map(lambda x: x[i], batch)  # noqa: B023
         (view,) = np.flatnonzero(whole["pose"]["azimuth"] == sample["pose"]["azimuth"])
-        frame = sample["columns"] * UPSAMPLE
+        frame = np.rint(2 * patch / sample["extent"])
         top, left = (1 - sample["top"]) / 2 * frame, (sample["left"] + 1) / 2 * frame
         assert sample["extent"] == np.float32(2 * patch / frame)
         yield sample, int(view), int(SIZE // frame), int(top), int(left)
@@ -117,7 +117,6 @@ def test_whole_views_are_what_was_stored(source, stored):
         wanted = np.stack([view[name] for view in stored[1]])
         assert got[name].dtype == np.float32
         np.testing.assert_allclose(got[name], wanted, atol=step / 2 + 1e-6)
-    assert got["columns"].tolist() == [SIZE / UPSAMPLE] * len(stored[1])
     assert (got["left"].min(), got["top"].max(), got["extent"].max()) == (-1, 1, 2)
 
 
@@ -127,7 +126,7 @@ def test_full_size_patches_are_crops_of_the_whole_view(source):
     for sample, view, step, top, left in draw_many(source, 16):
         if step == 1:
             seen += 1
-            for name in TARGETS:
+            for name in CHANNELS:
                 np.testing.assert_array_equal(sample[name], whole[name][view, top : top + 16, left : left + 16])
     assert seen > 30
 
@@ -138,8 +137,8 @@ def test_half_size_patches_are_crops_of_the_box_filtered_view(source):
     for sample, view, step, top, left in draw_many(source, 16):
         if step == 2:
             seen += 1
-            small = pool_naively({name: whole[name][view] for name in TARGETS}, 2)
-            for name in TARGETS:
+            small = pool_naively({name: whole[name][view] for name in CHANNELS}, 2)
+            for name in CHANNELS:
                 np.testing.assert_allclose(sample[name], small[name][top : top + 16, left : left + 16], atol=1e-6)
     assert seen > 5
 
@@ -154,8 +153,8 @@ def test_a_view_too_small_to_halve_is_drawn_at_full_size(source):
     assert {step for _, _, step, _, _ in draw_many(source, 64, count=20)} == {1}
 
 
-def test_window_and_columns_are_those_of_the_whole_camera_grid(source):
-    """A patch's camera grid is the crop of the frame's, which has ``columns`` columns."""
+def test_window_is_a_crop_of_the_whole_camera_grid(source):
+    """A patch's camera grid is the crop of the frame's."""
     patch, depth = 16, 4
     side = patch // UPSAMPLE
     crop = jax.jit(lambda g, p, w: camera_grid(g, p, (side, side, depth), w))
@@ -165,7 +164,7 @@ def test_window_and_columns_are_those_of_the_whole_camera_grid(source):
         steps.append(step)
         grid, pose = sample["grid"][None], Pose(**sample["pose"])
         got = crop(grid, pose, Window(sample["left"], sample["top"], sample["extent"]))[0]
-        frame = whole[int(sample["columns"])](grid, pose)[0]
+        frame = whole[SIZE // step // UPSAMPLE](grid, pose)[0]
         row, column = top // UPSAMPLE, left // UPSAMPLE
         np.testing.assert_allclose(got, frame[row : row + side, column : column + side], atol=1e-5)
     assert set(steps) == {1, 2}
@@ -271,6 +270,7 @@ def test_every_flipped_byte_of_a_shard_is_noticed_or_harmless(tmp_path):
     ("name", "array"),
     [
         ("mask", None),
+        ("ao", None),
         ("mask", np.zeros((VIEWS, SIZE, SIZE), np.float32)),
         ("mask", np.zeros(VIEWS, np.uint8)),
         ("binary", np.zeros(3, np.uint8)),
@@ -298,15 +298,6 @@ def test_a_set_that_is_not_finished_is_refused(tmp_path):
 def test_a_broken_manifest_is_refused(tmp_path, text):
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(InputError, match=r"manifest\.json: expected"):
-        Source(tmp_path)
-
-
-def test_a_set_without_ambient_occlusion_is_refused(tmp_path):
-    make_set(tmp_path, ["a"])
-    manifest = json.loads((tmp_path / "manifest.json").read_text())
-    manifest["settings"]["ao"] = False
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(InputError, match="ambient occlusion"):
         Source(tmp_path)
 
 

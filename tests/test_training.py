@@ -16,13 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rendernet_jax import network, weights
+from rendernet_jax import files, losses, network, weights
 from rendernet_jax.config import preset
 from rendernet_jax.errors import InputError
 from rendernet_jax.training.checkpoints import Checkpoints
 from rendernet_jax.training.loop import make_batch, train
 from rendernet_jax.training.parallel import data_parallel
 from rendernet_jax.training.step import Recipe, init_state, make_step
+from rendernet_jax.training.validation import Evaluation
 
 pytestmark = pytest.mark.optax
 CONFIG = preset("tiny")
@@ -37,6 +38,7 @@ class Balls:
 
     def __init__(self, stop_at=None, poison=None, pause=0.0):
         self.stop_at, self.poison, self.pause, self.made = stop_at, poison, pause, 0
+        self.seen = []
 
     def batch(self, rng, count, patch):
         time.sleep(self.pause)
@@ -50,7 +52,8 @@ class Balls:
         self.made += 1
         return batch
 
-    def views(self, indices):
+    def views(self, indices, occupancy="coverage"):
+        self.seen.append(occupancy)
         return jax.tree.map(lambda *leaves: np.stack(leaves), *[cut_ball(0.3 + 0.1 * i, 0, 0, SIZE) for i in indices])
 
 
@@ -73,7 +76,6 @@ def cut_ball(radius, row, column, patch):
         "left": np.float32(2 * column / SIZE - 1),
         "top": np.float32(1 - 2 * row / SIZE),
         "extent": np.float32(2 * patch / SIZE),
-        "columns": np.float32(SIZE / CONFIG.upsample),
     }
 
 
@@ -211,6 +213,8 @@ def test_run_leaves_what_it_says(whole, state):
     log = read_log(whole.folder)
     assert [record["step"] for record in log if "psnr" in record] == [2, 4, 6]
     best = max((record for record in log if "psnr" in record), key=lambda record: record["psnr"])
+    assert best["psnr"] == pytest.approx((best["psnr_phong_coverage"] + best["psnr_phong_binary"]) / 2)
+    assert best["psnr_phong_coverage"] != best["psnr_phong_binary"]
     assert weights.read_card(whole.folder)["provenance"] == {"command": "here", **best}
     assert whole.scores == {name: value for name, value in log[-1].items() if name != "step"}
     assert weights.load_weights(whole.folder)[1] == CONFIG
@@ -233,6 +237,17 @@ def test_stopped_run_goes_on_to_the_same_bits(tmp_path, whole, params, state):
         log.write('{"step": 5, "loss": 0.1}\n{"step": 5, "lo')  # what a kill may leave
     run(tmp_path, **options)
     assert_same_end(tmp_path, whole, state)
+
+
+def test_interrupted_first_save_starts_anew(tmp_path, whole, params, state):
+    with pytest.raises(ConnectionError):
+        run(tmp_path, Balls(stop_at=2), warm_start=params)
+    (tmp_path / "checkpoints" / "2.sha256.json").unlink()
+    (tmp_path / "checkpoints" / "4.orbax-checkpoint-tmp-1").mkdir()
+    (tmp_path / ".weights.npz.x.partial").write_bytes(b"half of it")
+    run(tmp_path, warm_start=params)
+    assert_same_end(tmp_path, whole, state)
+    assert not [p for p in tmp_path.rglob("*") if "tmp" in p.name or "partial" in p.name]
 
 
 def test_save_without_manifest_is_repeated(tmp_path, whole, params, state, caplog):
@@ -298,7 +313,55 @@ def test_another_run_is_not_continued(whole):
         run(whole.folder, recipe=Recipe(**{**vars(RECIPE), "rate": 1e-3, "seed": 1}))
     other = preset("tiny", heads=(("normal", 3), ("mask", 1)))
     with pytest.raises(InputError, match=r"holds another run \(differs in heads\)"):
-        train(other, Balls(), RECIPE, whole.folder)
+        train(other, Balls(), RECIPE, whole.folder, eval_every=2)
+    with pytest.raises(InputError, match=r"holds another run \(differs in data, weights, eval_every\)"):
+        run(whole.folder, every=3, inputs={"data": {"names_sha256": "0"}, "weights": "1"})
+
+
+def read_all(folder):
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("name", ["log.jsonl", "weights.npz", "weights.json", "checkpoints/x", "sheets/0000002.png"])
+def test_files_of_other_origin_are_not_overwritten(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text('{"loss": 1}\n')
+    with pytest.raises(InputError, match=f"without {name.split('/')[0]}.*choose another --output"):
+        run(tmp_path)
+    assert read_all(tmp_path) == {name: b'{"loss": 1}\n'}
+
+
+@pytest.mark.parametrize("text", ['{"name": "jog"}', "[]", '{"config": 1, "recipe": 2}'])
+def test_run_card_of_another_program_is_kept(tmp_path, text):
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(InputError, match="got another file; choose another --output"):
+        run(tmp_path)
+    assert read_all(tmp_path) == {"run.json": text.encode()}
+
+
+def test_flags_that_failed_at_once_may_be_corrected(tmp_path, whole, params, state):
+    with pytest.raises(ConnectionError):
+        run(tmp_path, Balls(stop_at=1), Recipe(**{**vars(RECIPE), "rate": 1.0}), warm_start=params)
+    run(tmp_path, warm_start=params)
+    assert_same_end(tmp_path, whole, state)
+    assert (tmp_path / "run.json").read_bytes() == (whole.folder / "run.json").read_bytes()
+
+
+@pytest.mark.skipif(files.fcntl is None, reason="no locks on this system")
+def test_two_runs_do_not_share_a_folder(whole):
+    before = read_all(whole.folder)
+    with files.lock_folder(whole.folder), pytest.raises(InputError, match="another process is using it"):
+        run(whole.folder)
+    assert read_all(whole.folder) == before
+
+
+def test_progress_is_told_where_there_is_no_terminal(tmp_path, params, capsys, monkeypatch):
+    monkeypatch.setattr("rendernet_jax.training.loop._LOG_EVERY", 1)
+    run(tmp_path, warm_start=params, recipe=Recipe(**{**vars(RECIPE), "steps": 2}))
+    captured = capsys.readouterr()
+    lines = captured.err.splitlines()
+    assert [line.split(",")[0] for line in lines] == ["step 1/2", "step 2/2"] and "min left: loss " in lines[0]
+    assert "step 2/2" in captured.out and "psnr_phong_binary" in captured.out
 
 
 def test_broken_run_card_and_empty_validation_are_named(tmp_path):
@@ -312,12 +375,42 @@ def test_broken_run_card_and_empty_validation_are_named(tmp_path):
 
 
 def test_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_path, params, state):
-    with pytest.raises(FloatingPointError, match="step 3: the loss of batch 2 is not finite"):
+    wanted = "step 3: expected finite figures of batch 2, got .*loss.*lower --rate and choose a new --output"
+    with pytest.raises(InputError, match=wanted):
         run(tmp_path, Balls(poison=2), warm_start=params)
     good = last_state(tmp_path, state)
     assert int(good["step"]) == 2 and all(np.isfinite(leaf).all() for leaf in leaves_of(good))
     assert [p.name for p in (tmp_path / "checkpoints").iterdir() if p.is_dir()] == ["2"]
-    assert "not_finite" in read_log(tmp_path)[-1]
+    assert read_log(tmp_path)[-1]["not_finite"] == ["gradient_norm", "loss", "normal", "phong"]
+
+
+# --- what is judged ---------------------------------------------------------------------------------------------------
+
+
+def test_views_take_coverage_and_binary_voxels_in_turn(tmp_path):
+    for validation, kinds in (((0, 1, 2), ["coverage", "binary", "coverage"]), ((0,), ["coverage", "binary"])):
+        source = Balls()
+        source.validation = validation
+        Evaluation(CONFIG, source, tmp_path)
+        assert source.seen == kinds
+
+
+def test_best_is_by_phong_of_both_kinds_or_by_what_there_is(tmp_path, params):
+    heads = (("mask", 1),)
+    rng = np.random.default_rng(0)
+    shapes = network.shapes(preset("tiny", heads=heads))
+    mask_params = jax.tree.map(lambda s: jnp.asarray(0.1 * rng.normal(size=s.shape), s.dtype), shapes)
+    figures = Evaluation(preset("tiny", heads=heads), Balls(), tmp_path)(mask_params, 1)
+    assert figures.keys() == {"psnr", "psnr_mask", "mask_iou"} and figures["psnr"] == figures["psnr_mask"]
+
+
+def test_heads_that_the_data_cannot_judge_are_refused(tmp_path):
+    config = preset("tiny", heads=(("image", 1),))
+    with pytest.raises(InputError, match="heads: expected some of what the data holds .*mask.*, got image"):
+        train(config, Balls(), RECIPE, tmp_path, eval_every=2)
+    light = types.SimpleNamespace()
+    with pytest.raises(InputError, match="heads"):
+        losses.buffer_losses({"image": jnp.zeros((1, 2, 2, 1))}, {"mask": jnp.zeros((1, 2, 2, 1))}, light)
 
 
 KILLED = """

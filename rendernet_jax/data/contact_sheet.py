@@ -19,15 +19,15 @@ def contact_sheet(folder: pathlib.Path, manifest: dict) -> np.ndarray:
     chosen = chosen if len(entries) > _ROWS else entries
     rows, labels = [], []
     others = min(manifest["settings"]["views"] - 1, _MORE_VIEWS)
-    names = ["normal", "light", "depth", "contour"] + ["ao"] * manifest["settings"]["ao"]
+    names = ["normal", "light", "depth", "contour", "ao"]
     names += [f"view {i + 2}" for i in range(others)] + ["voxels"]
     for entry in chosen:
         arrays = shards.read_shard(folder / entry["file"])
         normals = [_normal_picture(arrays, view) for view in range(others + 1)]
         mask, light = arrays["mask"][0] / 255.0, np.maximum(arrays["normal"][0, ..., 2] / 127.0, 0.0)
         depth = arrays["depth"][0] / 65535.0
-        first = [normals[0], 1 - mask + mask * (0.1 + 0.9 * light), depth, 1 - arrays["contour"][0] / 255.0]
-        first += [arrays["ao"][0] / 255.0] if "ao" in arrays else []
+        first = [normals[0], 1 - mask + mask * (0.1 + 0.9 * light), depth]
+        first += [1 - arrays["contour"][0] / 255.0, arrays["ao"][0] / 255.0]
         rows.append([*first, *normals[1:], _grid_picture(arrays["coverage"])])
         labels.append(entry["name"][-40:])
     return picture_sheet(rows, labels, names, _CELL)

@@ -19,12 +19,13 @@ from rendernet_jax.camera import Pose, pose_to_degrees
 from rendernet_jax.data import pool, references, shards, viewpoints
 from rendernet_jax.data.contact_sheet import contact_sheet
 from rendernet_jax.data.families import make_shape
-from rendernet_jax.data.files import remove_leftovers, write_atomically, write_json
 from rendernet_jax.data.meshes import Mesh, load_mesh, normalise
+from rendernet_jax.data.optional import import_open3d
 from rendernet_jax.data.sheet import save_png
 from rendernet_jax.data.tasks import Task
 from rendernet_jax.data.voxelise import sampled, voxelise
 from rendernet_jax.errors import InputError
+from rendernet_jax.files import lock_folder, remove_leftovers, write_atomically, write_json
 
 TIMEOUT = 900.0  # seconds for one shape
 _REPORT_SECONDS = 30.0
@@ -37,7 +38,6 @@ class Settings:
     views: int = 3
     size: int = 512  # pixels on a side
     grid: int = 64  # cells on a side
-    ao: bool = True  # ambient occlusion takes most of the time
 
     def __post_init__(self):
         for name, low, high in (("views", 1, 1000), ("size", 8, 4096), ("grid", 4, 512)):
@@ -49,7 +49,7 @@ class Settings:
 # --- one shape ------------------------------------------------------------------------------------------------------
 
 
-def make_arrays(task: Task, settings: Settings, threads: int = 1) -> dict[str, np.ndarray]:
+def make_arrays(task: Task, settings: Settings) -> dict[str, np.ndarray]:
     """The arrays of a shape's shard.
 
     Procedural shapes are turned at times (:func:`viewpoints.random_turn`); a file's stay as they are.
@@ -60,12 +60,12 @@ def make_arrays(task: Task, settings: Settings, threads: int = 1) -> dict[str, n
     rng = np.random.default_rng([task.seed, 1])  # a stream of its own, beside the family's
     mesh = _make_mesh(task, rng)
     scene = references.build_scene(mesh)
-    channels = ("mask", "normal", "depth", "contour") + ("ao",) * settings.ao + ("albedo",) * (mesh.colors is not None)
+    channels = shards.CHANNELS + ("albedo",) * (mesh.colors is not None)
     poses, views = [], {channel: [] for channel in channels}
     for _ in range(settings.views):
         pose = viewpoints.random_pose(rng, mesh.vertices)
         noise = int(rng.integers(1 << 31))
-        buffers = references.trace(scene, pose, settings.size, channels, seed=noise, threads=threads)
+        buffers = references.trace(scene, pose, settings.size, channels, seed=noise, threads=1)
         poses.append(shards.encode_pose(pose))
         for channel in channels:
             views[channel].append(shards.encode_view(channel, buffers[channel]))
@@ -95,12 +95,10 @@ class _Job:
 
 def _do_job(job: _Job) -> dict | pool.Crash:
     """Make and write one shard. Whatever a mesh brings about is told; only a failure to write ends the build."""
+    quiet = _quiet_open3d()  # a missing Open3D is no mesh's fault
     try:
-        with _quiet_open3d():
+        with quiet:
             arrays = make_arrays(job.task, job.settings)
-    except ImportError as error:  # no mesh's fault
-        wanted = "install rendernet_jax[mesh] and the system libraries it names"
-        raise InputError(f"Open3D: expected to import it, got {error}; {wanted}") from error
     except Exception as error:
         kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
         return pool.Crash(" ".join(f"{kind}{error}".split()))
@@ -111,8 +109,7 @@ def _do_job(job: _Job) -> dict | pool.Crash:
 
 def _quiet_open3d() -> contextlib.AbstractContextManager:
     """Open3D warns of attributes that booleans drop; what matters of a mesh is checked and raised here."""
-    import open3d
-
+    open3d = import_open3d()
     return open3d.utility.VerbosityContextManager(open3d.utility.VerbosityLevel.Error)
 
 
@@ -149,11 +146,17 @@ def build(
         The manifest.
 
     Raises:
-        InputError: the folder holds something else and ``overwrite`` is off; every mesh was bad; or no Open3D.
+        InputError: the folder holds something else and ``overwrite`` is off; every mesh was bad; another process
+            builds there; or no Open3D.
         OSError: a file cannot be written.
     """
     output = pathlib.Path(output)
-    plan = _make_plan(tasks, settings, arguments or {})
+    with lock_folder(output):
+        return _build(tasks, output, settings, workers, arguments or {}, overwrite)
+
+
+def _build(tasks, output: pathlib.Path, settings: Settings, workers: int, arguments: dict, overwrite: bool) -> dict:
+    plan = _make_plan(tasks, settings, arguments)
     made, bad = _find_finished(output, plan, tasks, overwrite)
     left = [index for index in range(len(tasks)) if index not in made and index not in bad]
     if left or not (output / "manifest.json").exists():

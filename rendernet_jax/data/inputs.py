@@ -1,18 +1,15 @@
 """A path a user gives -> objects to draw: meshes are voxelised, voxel files are taken as they are."""
 
-import collections
 import dataclasses
 import pathlib
-import re
 
 import numpy as np
 
 from rendernet_jax.data.meshes import SUFFIXES, Mesh, load_mesh, normalise
+from rendernet_jax.data.voxel_files import SUFFIXES as VOXEL_SUFFIXES
 from rendernet_jax.data.voxel_files import read_voxels
 from rendernet_jax.data.voxelise import voxelise
 from rendernet_jax.errors import InputError
-
-VOXEL_SUFFIXES = (".binvox", ".npz", ".npy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +26,8 @@ def list_inputs(path) -> dict[str, pathlib.Path]:
     """The file itself, or all mesh and voxel files in a folder and its sub-folders.
 
     Returns:
-        Name -> path, sorted by path. A name is the file's stem, or where two files share it, its path in the folder
-        with ``_`` for separators and dots.
+        Name -> path, sorted by path. A name is the file's stem; where two files share one, in any letter case, all
+        names are the paths in the folder, suffix included (``a/model.obj``). Each can be a sub-folder of one folder.
 
     Raises:
         InputError: nothing there, or a folder without such files.
@@ -41,9 +38,8 @@ def list_inputs(path) -> dict[str, pathlib.Path]:
         found = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
         if not found:
             raise InputError(f"input {path}: expected a folder with {', '.join(suffixes)} files, found none")
-        counts = collections.Counter(p.stem for p in found)
-        long = lambda p: re.sub(r"[/\\.]", "_", str(p.relative_to(path)))  # noqa: E731
-        return {p.stem if counts[p.stem] == 1 else long(p): p for p in found}
+        taken = {p.stem.casefold() for p in found} - {"render.json"}  # which lies beside the sub-folders
+        return {p.stem if len(taken) == len(found) else p.relative_to(path).as_posix(): p for p in found}
     if not path.exists():
         raise InputError(f"input {path}: no such file or folder; check the path")
     if path.suffix.lower() not in suffixes:

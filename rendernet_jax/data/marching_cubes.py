@@ -3,6 +3,7 @@
 import numpy as np
 
 from rendernet_jax.data.meshes import Mesh
+from rendernet_jax.data.optional import import_open3d
 from rendernet_jax.errors import InputError
 
 BLUR = 0.6  # standard deviation in voxels
@@ -22,8 +23,9 @@ def marching_cubes(grid) -> Mesh:
     Raises:
         InputError: wrong shape, a value that is not finite, or nothing in the grid reaches the level.
     """
-    import open3d as o3d
     from scipy.ndimage import gaussian_filter
+
+    o3d = import_open3d()
 
     grid = np.asarray(grid, np.float32)
     if grid.ndim != 4 or grid.shape[-1] != 1:

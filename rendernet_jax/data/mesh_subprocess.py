@@ -7,7 +7,7 @@ start of the child down to the import of Open3D. Exit code 0: OUTPUT holds ``ver
 
 The readers were chosen by what Open3D 0.20 gets right. OBJ: ``o3d.t.io`` keeps quads, but reads beyond the end of
 line elements, so only vertices and faces reach it. OFF: both readers clamp bad indices, hang on comments, or refuse
-the header ``OFF8 12 0``, so it is parsed here. glTF: ``o3d.io`` applies the scene's transforms and skips lines.
+the header ``OFF8 12 0``, so it is parsed here. glb: ``o3d.io`` applies the scene's transforms and skips lines.
 """
 
 import re
@@ -71,8 +71,8 @@ def read_off(path: Path) -> dict:
 
 
 def read_other(o3d, path: Path, suffix: str) -> dict:
-    """PLY, STL, glTF and cleaned OBJ by Open3D."""
-    if suffix in (".glb", ".gltf"):
+    """PLY, STL, glb and cleaned OBJ by Open3D."""
+    if suffix == ".glb":
         mesh = o3d.io.read_triangle_mesh(str(path))
         arrays = {"vertices": np.asarray(mesh.vertices), "faces": np.asarray(mesh.triangles)}
         return arrays | ({"colors": np.asarray(mesh.vertex_colors)} if mesh.has_vertex_colors() else {})

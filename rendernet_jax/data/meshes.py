@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from rendernet_jax.data.optional import import_open3d
 from rendernet_jax.errors import InputError
 
-SUFFIXES = (".obj", ".ply", ".off", ".stl", ".glb", ".gltf")
+SUFFIXES = (".obj", ".ply", ".off", ".stl", ".glb")
 MAX_FILE_BYTES = 1 << 30
 MAX_FACES = 20_000_000
 MAX_MEMORY_BYTES = 8 << 30
@@ -71,7 +72,7 @@ def load_mesh(path, up: str = "y") -> Mesh:
     so that a broken one cannot take this process down.
 
     Args:
-        path: an ``.obj``, ``.ply``, ``.off``, ``.stl``, ``.glb`` or ``.gltf`` file, of any letter case.
+        path: an ``.obj``, ``.ply``, ``.off``, ``.stl`` or ``.glb`` file, of any letter case.
         up: the axis that points up in the file: "y", or "z", which maps (x, y, z) to (x, z, -y).
 
     Raises:
@@ -117,9 +118,9 @@ def save_mesh(path, mesh: Mesh) -> None:
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES or suffix == ".gltf":
+    if suffix not in SUFFIXES:
         raise InputError(f"{path}: expected a name ending in .obj, .ply, .off, .stl or .glb, got {suffix!r}; rename it")
-    import open3d as o3d
+    o3d = import_open3d()
 
     # The tensor writer for every format: the legacy one writes a glb that reads back empty.
     tensor = o3d.t.geometry.TriangleMesh(o3d.core.Tensor(mesh.vertices), o3d.core.Tensor(mesh.faces))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from rendernet_jax.camera import Pose
+from rendernet_jax.data.optional import import_open3d
 from rendernet_jax.errors import InputError
 
 
@@ -45,7 +46,7 @@ def build_scene(mesh) -> Scene:
     Raises:
         InputError: the mesh is empty, or has a vertex that is not finite or an index out of range.
     """
-    import open3d as o3d
+    o3d = import_open3d()
 
     vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.faces)
     if len(vertices) == 0 or len(faces) == 0:
@@ -79,7 +80,7 @@ def cast_view(scene: Scene, pose: Pose, size: int, supersample: int, threads: in
     Raises:
         InputError: size or supersample is below 1, or the pose has batch axes.
     """
-    import open3d as o3d
+    o3d = import_open3d()
 
     if size < 1 or supersample < 1:
         raise InputError(f"size, supersample: expected 1 or more, got {size}, {supersample}")

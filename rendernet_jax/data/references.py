@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from rendernet_jax.camera import Light, Pose
+from rendernet_jax.data.optional import import_open3d
 from rendernet_jax.data.raycast import Hits, Scene, build_scene, camera_axes, cast_view, direction, scalar
 from rendernet_jax.errors import InputError
 from rendernet_jax.shading import OUTPUTS
@@ -206,7 +207,7 @@ def _dilate(line: np.ndarray, width: int) -> np.ndarray:
 
 def _unoccluded(scene: Scene, hits: Hits, supersample: int, seed: int, threads: int) -> np.ndarray:
     """Unoccluded fraction [N, 1] of each covered sub-sample's cosine-weighted hemisphere."""
-    import open3d as o3d
+    o3d = import_open3d()
 
     rng = np.random.default_rng(seed)
     count = max(1, AO_RAYS // supersample**2)

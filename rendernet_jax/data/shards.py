@@ -11,7 +11,7 @@ mask     uint8 [V, S, S]    covered fraction, 255ths
 normal   int8 [V, S, S, 3]  mean normal in camera axes, 127ths
 depth    uint16 [V, S, S]   (1 - q_z) / 2, 65535ths
 contour  uint8 [V, S, S]    line fraction, 255ths
-ao       uint8 [V, S, S]    unoccluded fraction, 255ths; only if it was asked for
+ao       uint8 [V, S, S]    unoccluded fraction, 255ths
 albedo   uint8 [V, S, S, 3] colour, 255ths; only if the mesh has colours
 ======== ================== ========================================================================================
 """
@@ -29,6 +29,7 @@ from rendernet_jax.camera import Pose
 from rendernet_jax.errors import InputError
 
 SCHEMA = 1
+CHANNELS = ("mask", "normal", "depth", "ao", "contour")  # of the G-buffer that every view stores
 POSE_COLUMNS = ("azimuth", "elevation", "roll", "scale", "x", "y", "z", "inverse_distance")
 _COMPRESSION = 6
 _MAX_BYTES = 1 << 31  # of one array; a header that claims more is not read
@@ -136,7 +137,7 @@ def read_shard(path, digest: str | None = None) -> dict[str, np.ndarray]:
 
 def check_shard(arrays: dict[str, np.ndarray]) -> None:
     """Raise ValueError unless names, types and shapes are those of one shard."""
-    for name in ("coverage", "binary", "sampled", "poses", "mask", "normal", "depth", "contour"):
+    for name in ("coverage", "binary", "sampled", "poses", *CHANNELS):
         if name not in arrays:
             raise ValueError(f"no array {name!r}")
     for name in ("coverage", "mask"):

@@ -1,4 +1,4 @@
-"""Sheets of labelled pictures, and the one place where float pictures become bytes of a PNG file."""
+"""Sheets of labelled pictures, and the one place where float pictures become bytes of PNG and GIF files."""
 
 import io
 from collections.abc import Sequence
@@ -6,11 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from rendernet_jax.data.files import write_atomically
 from rendernet_jax.errors import InputError
+from rendernet_jax.files import write_atomically
 
 _GAP = 4  # pixels between pictures
 _FONT_SIZE = 12
+_CLEAR = 255  # palette index of a GIF's transparent colour
 _BACKGROUND = (224, 224, 224)  # not white, so that a picture's own white background shows its edge
 
 
@@ -18,7 +19,7 @@ def to_bytes(picture) -> np.ndarray:
     """Picture ``[H, W]`` or ``[H, W, 1|3|4]``, float in [0, 1] or uint8 -> uint8 ``[H, W, 3|4]``, ``round(255 v)``.
 
     Raises:
-        InputError: another shape.
+        InputError: another shape, or NaN or infinity.
     """
     picture = np.asarray(picture)
     if picture.ndim == 2:
@@ -26,7 +27,9 @@ def to_bytes(picture) -> np.ndarray:
     if picture.ndim != 3 or picture.shape[2] not in (1, 3, 4) or 0 in picture.shape:
         raise InputError(f"picture: expected [H, W] or [H, W, 1, 3 or 4], got {picture.shape}")
     if picture.dtype != np.uint8:
-        picture = np.rint(np.clip(np.nan_to_num(picture), 0.0, 1.0) * 255.0).astype(np.uint8)
+        if bad := int((~np.isfinite(picture)).sum()):
+            raise InputError(f"picture: expected finite numbers, got {bad} that are NaN or infinite; correct its maker")
+        picture = np.rint(np.clip(picture, 0.0, 1.0) * 255.0).astype(np.uint8)
     return np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture
 
 
@@ -35,6 +38,27 @@ def save_png(path, picture) -> None:
     content = io.BytesIO()
     Image.fromarray(to_bytes(picture)).save(content, format="PNG")
     write_atomically(path, content.getvalue())
+
+
+def save_gif(path, frames: Sequence, seconds: float = 4.0) -> None:
+    """Write pictures of one size (see :func:`to_bytes`) as an endless GIF lasting about ``seconds`` a turn, atomically.
+
+    GIF knows no partial cover: a pixel of an RGBA picture is transparent where it is less than half covered.
+    """
+    images = [Image.fromarray(to_bytes(frame)) for frame in frames]
+    options = {"duration": max(20, round(100 * seconds / len(images)) * 10), "loop": 0}
+    if images[0].mode == "RGBA":
+        images = [_one_bit_cover(image) for image in images]
+        options |= {"transparency": _CLEAR, "disposal": 2, "optimize": False}
+    content = io.BytesIO()
+    images[0].save(content, format="GIF", save_all=True, append_images=images[1:], **options)
+    write_atomically(path, content.getvalue())
+
+
+def _one_bit_cover(image: Image.Image) -> Image.Image:
+    colors = image.convert("RGB").quantize(_CLEAR)
+    colors.paste(_CLEAR, mask=image.getchannel("A").point(lambda alpha: 255 * (alpha < 128)))
+    return colors
 
 
 def picture_sheet(

@@ -9,9 +9,9 @@ import pathlib
 import numpy as np
 
 from rendernet_jax.data import shards
+from rendernet_jax.data.shards import CHANNELS
 from rendernet_jax.errors import InputError
 
-TARGETS = ("mask", "normal", "depth", "ao", "contour")
 GRIDS = {"coverage": 0.6, "binary": 0.25, "sampled": 0.15}  # how often a training sample sees each kind
 HALF_SIZE = 0.25  # share of the training samples whose view is box-filtered to half its size
 ALIGNMENT = 8  # pixel offsets of patches are multiples of it: whole camera-grid columns
@@ -41,15 +41,13 @@ class Source:
             decides (each side gets the shape nearest to it if it would have none; a single shape is trained on).
 
     Raises:
-        InputError: no finished data set in the folder, or a damaged one, or one without ambient occlusion.
+        InputError: no finished data set in the folder, or a damaged one.
     """
 
     def __init__(self, folder, upsample: int = 2, validation: float = 0.04):
         """Load ``folder``. ``upsample`` is the number of pixels a camera-grid column covers."""
         manifest = shards.read_manifest(folder)
         settings = manifest["settings"]
-        if not settings["ao"]:
-            raise InputError(f"data set: expected ambient occlusion in {folder}, got a set built with --noao")
         if upsample < 1 or ALIGNMENT % upsample or settings["size"] % (2 * upsample):
             wanted = f"a divisor of {ALIGNMENT} and of half the {settings['size']} pixels of a view"
             raise InputError(f"upsample: expected {wanted}, got {upsample}")
@@ -81,7 +79,6 @@ class Source:
             - ``pose``: dict of the fields of :class:`~rendernet_jax.camera.Pose`, ``[B]`` and ``[B, 3]``.
             - ``left``, ``top``, ``extent`` ``[B]``: the patch in the frame ``[-1, 1]^2`` (smallest q_x, largest q_y,
               side).
-            - ``columns`` ``[B]``: camera-grid columns over the whole frame. A patch spans ``P / upsample`` of them.
             - ``mask``, ``depth`` (q_z), ``ao``, ``contour`` ``[B, P, P, 1]`` and ``normal`` ``[B, P, P, 3]``, with the
               outside values of :func:`~rendernet_jax.data.references.trace`.
 
@@ -123,14 +120,13 @@ class Source:
     def _cut(self, view: View, kind: str, top: int, left: int, patch: int, step: int) -> dict:
         """One sample: a patch of the view at 1/step of its size."""
         frame = self.size // step
-        targets = {name: _paste(view, name, top * step, left * step, patch * step) for name in TARGETS}
+        targets = {name: _paste(view, name, top * step, left * step, patch * step) for name in CHANNELS}
         fields = {
             "grid": _decode_grid(self._grids[view.shape], kind),
             "pose": shards.decode_poses(view.pose),
             "left": np.float32(2.0 * left / frame - 1.0),
             "top": np.float32(1.0 - 2.0 * top / frame),
             "extent": np.float32(2.0 * patch / frame),
-            "columns": np.float32(frame / self.upsample),
         }
         return {**fields, **(box_filter(targets, step) if step > 1 else targets)}
 
@@ -161,7 +157,7 @@ def _crop(arrays: dict[str, np.ndarray], index: int) -> dict:
         first, last = (used[0], used[-1]) if len(used) else (0, -1)
         spans.append((max(int(first) - _MARGIN, 0), int(last) + 1 + _MARGIN))
     box = (slice(*spans[0]), slice(*spans[1]))
-    channels = {name: np.ascontiguousarray(arrays[name][index][box]) for name in TARGETS}
+    channels = {name: np.ascontiguousarray(arrays[name][index][box]) for name in CHANNELS}
     return {"pose": arrays["poses"][index], "top": spans[0][0], "left": spans[1][0], "channels": channels}
 
 

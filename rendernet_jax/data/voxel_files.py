@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from rendernet_jax.errors import InputError
+from rendernet_jax.files import write_atomically
 
 SUFFIXES = (".binvox", ".npz", ".npy")
 MAX_SIDE = 512  # cells along an axis
@@ -81,7 +82,7 @@ def write_voxels(path, grid) -> None:
     else:
         np.save(buffer, stored)
     try:
-        path.write_bytes(buffer.getbuffer())
+        write_atomically(path, buffer.getvalue())
     except OSError as error:
         raise InputError(f"{path}: expected a writable place, got {error}; choose another") from None
 

@@ -23,6 +23,7 @@ import scipy.ndimage
 import scipy.sparse.csgraph
 
 from rendernet_jax.data.meshes import Mesh
+from rendernet_jax.data.optional import import_open3d
 from rendernet_jax.errors import InputError
 
 SUBCELLS = 4  # a side, for coverage
@@ -94,7 +95,7 @@ def _scene(mesh: Mesh, grid: int, largest: int):
 
 
 def _raycasting_scene(vertices: np.ndarray, faces: np.ndarray):
-    import open3d as o3d
+    o3d = import_open3d()
 
     scene = o3d.t.geometry.RaycastingScene(nthreads=1)
     scene.add_triangles(o3d.core.Tensor(vertices), o3d.core.Tensor(faces.astype(np.uint32)))
@@ -123,7 +124,7 @@ _CHILDREN = np.stack(np.unravel_index(np.arange(8), (2, 2, 2)), axis=-1).astype(
 
 
 def _distance(scene, points: np.ndarray) -> np.ndarray:
-    import open3d as o3d
+    o3d = import_open3d()
 
     return scene.compute_distance(o3d.core.Tensor(points.astype(np.float32)), nthreads=1).numpy()
 
@@ -179,7 +180,7 @@ def _closed_pieces(mesh: Mesh) -> list[np.ndarray]:
 
 def _set_inside(cells: np.ndarray, vertices: np.ndarray, faces: np.ndarray) -> None:
     """Set the cells whose centre is inside one closed piece."""
-    import open3d as o3d
+    o3d = import_open3d()
 
     grid = len(cells)
     used = vertices[faces.reshape(-1)]

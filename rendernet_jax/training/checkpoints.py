@@ -11,6 +11,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from rendernet_jax.errors import InputError
+from rendernet_jax.files import write_json
 
 _log = logging.getLogger(__name__)
 
@@ -31,38 +32,44 @@ class Checkpoints:
                 checkpoint_managers.BestN(get_metric_fn=lambda metrics: metrics["psnr"], n=1),
             ]
         )
-        options = ocp.CheckpointManagerOptions(preservation_policy=policy, enable_async_checkpointing=False)
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=policy, enable_async_checkpointing=False, cleanup_tmp_directories=True
+        )
         # Named here, or a new process can't read what an earlier one saved before it saves something itself.
         handler = ocp.StandardCheckpointHandler()
         self._manager = ocp.CheckpointManager(self._folder, options=options, item_handlers=handler)
+
+    def any_complete(self) -> bool:
+        """Whether a save was ever completed."""
+        return any(self._folder.glob("*.sha256.json"))
+
+    def _steps(self) -> list[int]:
+        return sorted(self._manager.all_steps(), reverse=True)
 
     def save(self, step: int, state: dict, psnr: float) -> None:
         """Save a train state and its validation score; returns when it is on disk and marked by a manifest.
 
         Steps from here on are deleted first: what a run left there that went on from an older one was not usable.
         """
-        for stale in self._manager.all_steps():
+        for stale in self._steps():
             if stale >= step:
                 self._manager.delete(stale)
         self._manager.save(step, args=ocp.args.StandardSave(state), metrics={"psnr": float(psnr)}, force=True)
         self._manager.wait_until_finished()
-        partial = self._manifest(step).with_suffix(".partial")
-        partial.write_text(json.dumps(_checksums(self._folder / str(step)), indent=1))
-        os.replace(partial, self._manifest(step))
-        kept = {self._manifest(s).name for s in self._manager.all_steps()}
+        write_json(self._manifest(step), _checksums(self._folder / str(step)))
+        kept = {self._manifest(s).name for s in self._steps()}
         for manifest in self._folder.glob("*.sha256.json"):
             if manifest.name not in kept:
                 manifest.unlink()
 
     def restore(self, state: dict) -> dict | None:
-        """The newest good train state with the structure of ``state``; None if nothing was ever saved.
+        """The newest good train state with the structure of ``state``; None if no save was ever completed.
 
         Raises:
             InputError: checkpoints exist, but none is whole and fits.
         """
-        steps = sorted(self._manager.all_steps(), reverse=True)
         problems = []
-        for step in steps:
+        for step in self._steps():
             try:
                 self._verify(step, state)
                 abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
@@ -70,6 +77,8 @@ class Checkpoints:
             except Exception as error:  # whatever is wrong with one step, an older one may be good
                 problems.append(f"step {step}: {error}")
                 _log.error("checkpoint of step %d in %s is not usable: %s", step, self._folder, error)
+        if len(problems) == 1 and not self.any_complete():  # the first save was interrupted
+            return None
         if problems:
             raise InputError(
                 f"checkpoints {self._folder}: none can be used ({'; '.join(problems)}); "

@@ -70,7 +70,6 @@ def make_step(config: Config, recipe: Recipe, axis: str | None = AXIS):
             Pose(**batch["pose"]),
             recipe.patch,
             window=Window(batch["left"], batch["top"], batch["extent"]),
-            columns=batch["columns"],
             key=key,
             dtype=dtype,
         )

@@ -14,6 +14,7 @@ import numpy as np
 from rendernet_jax import network
 from rendernet_jax.config import Config, config_from_dict, config_to_dict
 from rendernet_jax.errors import InputError
+from rendernet_jax.files import write_atomically, write_json
 
 _FOLDER = pathlib.Path(__file__).parent
 _STEM = "weights"  # in a training run's folder
@@ -92,13 +93,8 @@ def save_weights(folder: str | os.PathLike, params: dict, config: Config, proven
         "config": config_to_dict(config),
         "provenance": provenance,
     }
-    for path, content in (
-        (folder / f"{stem}.npz", data),
-        (folder / f"{stem}.json", (json.dumps(card, indent=1) + "\n").encode()),
-    ):
-        partial = path.with_name(path.name + ".partial")
-        partial.write_bytes(content)
-        os.replace(partial, path)
+    write_atomically(folder / f"{stem}.npz", data)
+    write_json(folder / f"{stem}.json", card)
 
 
 def flatten(tree: dict, prefix: str = "") -> dict:

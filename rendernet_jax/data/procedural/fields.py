@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rendernet_jax.data.optional import import_open3d
+
 from .parts import Part, outward
 
 
@@ -144,7 +146,7 @@ def _apply(field, axes, primitive, step, sign) -> None:
 
 def isosurface(field: np.ndarray) -> Part:
     """Zero level of a field [X, Y, Z] (negative inside), in index units."""
-    import open3d as o3d
+    o3d = import_open3d()
 
     surface = o3d.t.geometry.TriangleMesh.create_isosurfaces(
         o3d.core.Tensor(np.ascontiguousarray(field, np.float32)), [0.0]
@@ -158,7 +160,7 @@ def isosurface(field: np.ndarray) -> Part:
 
 def low_poly(part: Part, count: int) -> Part:
     """The part with about ``count`` faces, by quadric edge collapse (Garland and Heckbert 1997, Open3D)."""
-    import open3d as o3d
+    o3d = import_open3d()
 
     vertices, faces = part
     if len(faces) <= count:

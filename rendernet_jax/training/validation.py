@@ -1,0 +1,73 @@
+"""Scores of a network on whole validation views, and a sheet of them."""
+
+import itertools
+import pathlib
+
+import jax
+import numpy as np
+
+from rendernet_jax import metrics, shading
+from rendernet_jax.camera import Pose
+from rendernet_jax.config import Config
+from rendernet_jax.data.shards import CHANNELS
+from rendernet_jax.data.sheet import picture_sheet, save_png
+from rendernet_jax.errors import InputError
+from rendernet_jax.rendering import DEFAULT_LIGHT, render_buffers
+
+KINDS = ("coverage", "binary")  # of voxels, which the views take in turn
+_VIEWS = 16
+_SHEET_VIEWS = 4
+_BEST = 100.0  # dB; equal pictures would score infinity, which JSON has no word for
+
+
+class Evaluation:
+    """``evaluation(params, step)`` draws views spread over the validation set, in turn from coverage and binary voxels.
+
+    It writes ``folder/{step}.png`` (reference above, network below) and returns the means over the views:
+    ``psnr_{output}``, ``psnr_phong_{kind}`` for each kind of voxels, ``mask_iou``, and ``psnr``, by which the best
+    weights are chosen: the mean of ``psnr_phong_coverage`` and ``psnr_phong_binary``, or of every ``psnr_{output}`` of
+    a network that draws no Phong picture.
+
+    Raises (when called):
+        InputError: the network has no head that the data can judge.
+    """
+
+    def __init__(self, config: Config, source, folder: pathlib.Path):
+        self._folder = folder
+        places = np.linspace(0, len(source.validation) - 1, max(len(KINDS), min(_VIEWS, len(source.validation))))
+        indices = [source.validation[place] for place in places.astype(int)]
+        self._views = [(kind, source.views([index], kind)) for index, kind in zip(indices, itertools.cycle(KINDS))]
+        size = self._views[0][1]["mask"].shape[1]
+        self._draw = jax.jit(lambda params, grid, pose: render_buffers(params, config, grid, Pose(**pose), size))
+
+    def __call__(self, params: dict, step: int) -> dict:
+        rows, scores = [], []
+        for kind, view in self._views:
+            target = {name: view[name] for name in CHANNELS}
+            drawn = self._draw(params, view["grid"], view["pose"])
+            pictures = _shade(target, drawn)
+            scores.append(_score(pictures, kind))
+            if "mask" in drawn:
+                scores[-1]["mask_iou"] = float(metrics.mask_iou(drawn["mask"], target["mask"])[0])
+            rows += [[np.asarray(pair[k][0]) for pair in pictures.values()] for k in range(2)]
+        self._folder.mkdir(exist_ok=True)
+        labels = [label for kind, _ in self._views[:_SHEET_VIEWS] for label in ("reference", kind)]
+        sheet = picture_sheet(rows[: 2 * _SHEET_VIEWS], row_labels=labels, column_labels=list(pictures), cell=192)
+        save_png(self._folder / f"{step:07d}.png", sheet)
+        names = dict.fromkeys(name for score in scores for name in score)
+        mean = {name: float(np.mean([score[name] for score in scores if name in score])) for name in names}
+        judged = [f"psnr_phong_{kind}" for kind in KINDS if "phong" in pictures] or [f"psnr_{o}" for o in pictures]
+        return {"psnr": float(np.mean([mean[name] for name in judged])), **mean}
+
+
+def _shade(target: dict, drawn: dict) -> dict[str, list]:
+    """Each output that both G-buffers can draw -> [reference, network]."""
+    outputs = [o for o in shading.OUTPUTS if all(n in drawn and n in target for n in shading.NEEDS[o])]
+    if not outputs:
+        raise InputError(f"heads: expected some that the data can judge, {', '.join(target)}, got {', '.join(drawn)}")
+    return {o: [shading.shade(buffers, DEFAULT_LIGHT, o) for buffers in (target, drawn)] for o in outputs}
+
+
+def _score(pictures: dict, kind: str) -> dict:
+    score = {f"psnr_{o}": min(float(metrics.psnr(b, a)[0]), _BEST) for o, (a, b) in pictures.items()}
+    return {**score, **({f"psnr_phong_{kind}": score["psnr_phong"]} if "phong" in pictures else {})}

@@ -1,0 +1,28 @@
+"""Open3D is optional: one place imports it, and tells what to do where it is missing."""
+
+import pathlib
+import re
+import sys
+
+import pytest
+
+from rendernet_jax.data.optional import import_open3d
+from rendernet_jax.errors import InputError
+
+PACKAGE = pathlib.Path(__file__).parent.parent / "rendernet_jax"
+
+
+def test_missing_open3d_is_an_error_with_a_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "open3d", None)
+    with pytest.raises(InputError, match=r"Open3D: expected to import it.*install rendernet_jax\[mesh\]"):
+        import_open3d()
+
+
+def test_nothing_else_imports_it():
+    """But for the child process that parses meshes, which imports nothing of the package."""
+    importing = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if re.search(r"^\s*(import|from) open3d\b", path.read_text(), re.MULTILINE)
+    }
+    assert importing == {"data/optional.py", "data/mesh_subprocess.py"}
