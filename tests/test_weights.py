@@ -120,7 +120,7 @@ def test_shipped_weights_load_and_say_where_they_come_from(name):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
     card = weights.read_card(name)
     assert (weights.find_weights(name)).stat().st_size <= 6.5 * 2**20
-    assert {"command", "packages", "step"} <= set(card["provenance"]) and config.heads
+    assert {"command", "packages"} <= set(card["provenance"]) and config.heads
 
 
 def test_provenance_names_versions_and_the_command(monkeypatch):
