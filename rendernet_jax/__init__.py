@@ -23,3 +23,7 @@ def __getattr__(name):
     if name not in _HOME:
         raise AttributeError(f"module 'rendernet_jax' has no attribute {name!r}")
     return getattr(importlib.import_module(f"rendernet_jax.{_HOME[name]}"), name)
+
+
+def __dir__():
+    return __all__

@@ -11,6 +11,7 @@ import numpy as np
 
 SLAB = (-4, 10)  # cells kept around the expected depth: four before it, nine behind
 CHANNELS = 10 + SLAB[1] - SLAB[0]
+REACH = 3  # columns beyond the last cell that holds something, in which lines and soft edges may be drawn
 _FAR = -1.0  # q_z where a column is empty
 
 
@@ -57,6 +58,17 @@ def analytic_features(grid: jax.Array, columns: jax.Array) -> tuple[jax.Array, j
         _slab(grid, z[..., 0]),
     ]
     return jnp.concatenate(features, axis=-1), z, normal
+
+
+def near_something(grid: jax.Array) -> jax.Array:
+    """1 where any cell of ``[B, H, W, D]`` within :data:`REACH` columns holds something, else 0; ``[B, H, W, 1]``.
+
+    Without a gradient: the pictures beside an empty cell have none either.
+    """
+    largest = jax.lax.stop_gradient(jnp.max(grid, axis=-1, keepdims=True))
+    side = 2 * REACH + 1
+    largest = jax.lax.reduce_window(largest, 0.0, jax.lax.max, (1, side, side, 1), (1, 1, 1, 1), "SAME")
+    return (largest > 0).astype(jnp.float32)
 
 
 def _weighted_gradient(grid: jax.Array, weights: jax.Array) -> jax.Array:

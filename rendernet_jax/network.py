@@ -174,7 +174,10 @@ class RenderNet(nnx.Module):
                     raw[name] = raw[name] + upsample(known, config.upsample)
         if "normal" in raw:  # a mean of unit vectors lies in the unit ball
             raw["normal"] *= jax.lax.rsqrt(jnp.maximum(jnp.sum(raw["normal"] ** 2, axis=-1, keepdims=True), 1.0))
-        return {name: v if name in _LINEAR else jax.nn.sigmoid(v) for name, v in raw.items()}
+        buffers = {name: v if name in _LINEAR else jax.nn.sigmoid(v) for name, v in raw.items()}
+        # Zero padding makes a convolution answer faintly along the frame; where nothing is, nothing is drawn.
+        drawn = upsample(composite.near_something(jnp.max(grid, axis=-1)), config.upsample)
+        return {name: v * drawn if name in ("mask", "contour") else v for name, v in buffers.items()}
 
 
 def _along_last(vector, ndim):

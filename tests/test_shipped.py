@@ -59,6 +59,15 @@ def test_unseen_shapes_are_drawn_well_and_better_than_composited(draw, family, l
         assert metrics.mask_iou(drawn["mask"], wanted["mask"][None])[0] > 0.85
 
 
+def test_background_is_exactly_white(draw):
+    """Far from every voxel, up to the frame's corners."""
+    buffers = draw(read_voxels(ROOT / "docs" / "chair.npz")[None], camera.broadcast(camera.Pose(azimuth=0.5)))
+    for output, background in (("phong", 1.0), ("toon", 1.0), ("contour", 1.0), ("ao", 1.0), ("mask", 0.0)):
+        picture = np.asarray(shading.shade(buffers, LIGHT, output)[0])
+        border = np.concatenate([picture[:16].ravel(), picture[-16:].ravel(), picture[:, :16].ravel()])
+        assert (border == background).all(), output
+
+
 def test_light_turns_with_the_camera(draw):
     """Light from the right brightens what faces right, at every azimuth."""
     grid = read_voxels(ROOT / "docs" / "chair.npz")[None]
