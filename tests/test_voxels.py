@@ -102,7 +102,8 @@ def test_one_grid_and_many_poses_equal_repeated_grids():
     poses = batch([random_pose(rng, pinhole=i % 2) for i in range(3)])
     grid = jnp.asarray(rng.random((1, 5, 6, 7, 2)), jnp.float32)
     shared = sample(grid, poses, (8, 8, 8))
-    np.testing.assert_array_equal(shared, sample(jnp.repeat(grid, 3, axis=0), poses, (8, 8, 8)))
+    # Two programs: the last bit may differ.
+    np.testing.assert_allclose(shared, sample(jnp.repeat(grid, 3, axis=0), poses, (8, 8, 8)), atol=1e-6)
     assert np.abs(shared[0] - shared[1]).max() > 0.1
 
 
