@@ -108,7 +108,7 @@ def _do_job(job: _Job) -> dict | pool.Crash:
 
 
 def _quiet_open3d() -> contextlib.AbstractContextManager:
-    """Open3D warns of attributes that booleans drop; what matters of a mesh is checked and raised here."""
+    """Open3D warns of attributes that its operations drop; what matters of a mesh is checked and raised here."""
     open3d = import_open3d()
     return open3d.utility.VerbosityContextManager(open3d.utility.VerbosityLevel.Error)
 

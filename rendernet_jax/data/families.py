@@ -2,7 +2,7 @@
 
 They are the only training data of the weights that ship. Furniture is assembled from boards, bars, bent tubes, shells
 and slats, some far thinner than a voxel; the rest are turned vessels, machine parts, vehicles, compositions of
-primitives, and creatures from smooth unions. Open3D is needed by the families that use iso-surfaces or booleans.
+primitives, and creatures from smooth unions. Open3D is needed by the families that use iso-surfaces or edge collapse.
 """
 
 from __future__ import annotations

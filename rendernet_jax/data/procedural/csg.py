@@ -79,7 +79,7 @@ def polyhedron(rng) -> Part:
 
 
 def csg(rng) -> list[Part]:
-    """One primitive, a composition, blocks, letters, holes carved by booleans, or an architectural model."""
+    """One primitive, a composition, blocks, letters, carved holes, or an architectural model."""
     make = pick(
         rng,
         (single, 0.8),
