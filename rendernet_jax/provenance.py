@@ -9,7 +9,7 @@ _PACKAGES = ("rendernet_jax", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
 def command() -> str:
-    """The command line of this process as a user would type it; paths in flags are kept as typed, so type relative ones."""
+    """The command line of this process as a user would type it; paths in flags stay as typed, absolute ones too."""
     name = os.path.splitext(os.path.basename(sys.argv[0]))[0]
     return " ".join(["python -m", f"experiments.{name}", *sys.argv[1:]])
 
