@@ -5,10 +5,10 @@ OUT ?= out/demo
 BIN := .venv/bin
 export MESH UP OUT PYTHON
 
-.PHONY: help setup demo test slow lint format lock
+.PHONY: help setup demo test slow bench lint format lock
 
 help:
-	@echo "make setup | demo [MESH=path] [UP=z] [OUT=dir] | test | slow | lint | format | lock"
+	@echo "make setup | demo [MESH=path] [UP=z] [OUT=dir] | test | slow | bench | lint | format | lock"
 
 setup:
 	@sh third_party/setup.sh
@@ -21,6 +21,11 @@ test: setup
 
 slow: setup
 	$(BIN)/python -m pytest -q -m slow
+
+# PyTorch is what the benchmark compares with, and nothing else: it stays out of the lock.
+bench: setup
+	$(BIN)/pip install --quiet torch==2.13.0
+	$(BIN)/python -m experiments.benchmark --output=out/benchmark.json --overwrite
 
 lint: setup
 	$(BIN)/ruff check .

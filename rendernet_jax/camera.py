@@ -112,18 +112,26 @@ def to_camera(points: jax.Array, pose: Pose) -> jax.Array:
     return jnp.concatenate([q[..., :2] / divisor, q[..., 2:]], axis=-1)
 
 
+def rays(x, y, pose: Pose) -> tuple[list[jax.Array], list[jax.Array]]:
+    """Columns of the frame in the object frame: origin and direction, by components, of ``origin + q_z * direction``.
+
+    A column is straight under perspective too. ``x`` and ``y`` are q_x and q_y after perspective, arrays that broadcast
+    against each other; the pose is unbatched. Written elementwise so that XLA fuses it into whatever reads the result.
+    """
+    pose = broadcast(pose)
+    matrix = rotation(pose)
+    start = [(q - pose.translation[i]) / pose.scale for i, q in enumerate((x, y, jnp.zeros(())))]
+    step = [q / pose.scale for q in (-pose.inverse_distance * x, -pose.inverse_distance * y, jnp.ones(()))]
+    turn = lambda q: [matrix[0, i] * q[0] + matrix[1, i] * q[1] + matrix[2, i] * q[2] for i in range(3)]  # noqa: E731
+    return turn(start), turn(step)
+
+
 def unproject(x, y, z, pose: Pose) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Inverse of :func:`to_camera` by components: ``(q_x, q_y, q_z)`` after perspective -> object ``(x, y, z)``.
 
-    The components are arrays that broadcast against each other; the pose is unbatched. Written elementwise so that
-    XLA fuses it into whatever reads the result.
+    The components are arrays that broadcast against each other; the pose is unbatched.
     """
-    pose = broadcast(pose)
-    divisor = 1.0 - pose.inverse_distance * z
-    q = (x * divisor, y * divisor, z)
-    q = [(q[i] - pose.translation[i]) / pose.scale for i in range(3)]
-    matrix = rotation(pose)
-    return tuple(matrix[0, i] * q[0] + matrix[1, i] * q[1] + matrix[2, i] * q[2] for i in range(3))
+    return tuple(origin + z * direction for origin, direction in zip(*rays(x, y, pose), strict=True))
 
 
 # --- degrees, for flags and files -----------------------------------------------------------------------------------

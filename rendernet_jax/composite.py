@@ -34,6 +34,12 @@ def analytic_features(grid: jax.Array, columns: jax.Array) -> tuple[jax.Array, j
     Returns:
         features ``[B, H, W, CHANNELS]``, expected q_z ``[B, H, W, 1]``, unit (or zero) normals ``[B, H, W, 3]``.
     """
+    # One at a time: temporaries of one picture stay in the cache, which is worth a factor of three on a CPU.
+    one = lambda pair: jax.tree.map(lambda x: x[0], _analytic_features(pair[0][None], pair[1][None]))  # noqa: E731
+    return jax.lax.map(one, (grid, columns))
+
+
+def _analytic_features(grid, columns):
     depth = grid.shape[-1]
     weights = composite_weights(grid)
     centres = 1.0 - (jnp.arange(depth, dtype=jnp.float32) + 0.5) * (2.0 / depth)

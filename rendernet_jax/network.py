@@ -147,36 +147,46 @@ class RenderNet(nnx.Module):
         self.head = Conv(2, inputs, outputs, config.head_kernel, rngs=rngs, gain=0.1)
 
     def __call__(self, grid, columns, key, dtype):
-        config = self.config
-        x = grid.astype(dtype)
-        if config.analytic:
-            features, z, normal = composite.analytic_features(grid[..., 0], columns)
-        for i in range(len(config.volume)):
+        analytic = composite.analytic_features(grid[..., 0], columns) if self.config.analytic else None
+        x = self.project(self.read(grid.astype(dtype)), analytic)
+        return self.finish(self.draw(x, key), analytic, grid)
+
+    def read(self, x):
+        """3D convolutions: camera grid ``[B, H, W, D, C]`` -> volume of features."""
+        for i in range(len(self.config.volume)):
             x = getattr(self, f"volume_act{i}")(getattr(self, f"volume{i}")(x))
-        if config.volume_blocks:
-            x = self.volume_blocks(x)
+        return self.volume_blocks(x) if self.config.volume_blocks else x
+
+    def project(self, x, analytic):
+        """Projection unit: volume of features -> flat ones, joined by the analytic ones if there are any."""
         x = self.projection(x)
-        if config.analytic:
-            x = jnp.concatenate([x, features.astype(x.dtype)], axis=-1)
+        return x if analytic is None else jnp.concatenate([x, analytic[0].astype(x.dtype)], axis=-1)
+
+    def draw(self, x, key):
+        """2D convolutions: flat features -> raw pictures, float32, all heads in one array."""
         remembered = []
-        for i, stage in enumerate(config.stages):
+        for i, stage in enumerate(self.config.stages):
             if stage.resample < 0:
                 remembered.append(x)
             joined = remembered.pop() if stage.resample > 0 and remembered else None
             x = getattr(self, f"stage{i}")(x, joined)
-            if key is not None and config.dropout:
-                x = _dropout(jax.random.fold_in(key, i), x, config.dropout)
-        x = depth_to_space(self.head(x), config.subpixel).astype(jnp.float32)
-        raw = dict(zip(dict(config.heads), _split(x, [n for _, n in config.heads]), strict=True))
-        if config.analytic:  # heads with an analytic counterpart learn the difference
-            for name, known in (("normal", normal), ("depth", z)):
+            if key is not None and self.config.dropout:
+                x = _dropout(jax.random.fold_in(key, i), x, self.config.dropout)
+        return depth_to_space(self.head(x), self.config.subpixel).astype(jnp.float32)
+
+    def finish(self, x, analytic, grid):
+        """Raw pictures -> each head's, within its range."""
+        names, counts = zip(*self.config.heads, strict=True)
+        raw = dict(zip(names, _split(x, counts), strict=True))
+        if analytic is not None:  # heads with an analytic counterpart learn the difference
+            for name, known in (("normal", analytic[2]), ("depth", analytic[1])):
                 if name in raw:
-                    raw[name] = raw[name] + upsample(known, config.upsample)
+                    raw[name] = raw[name] + upsample(known, self.config.upsample)
         if "normal" in raw:  # a mean of unit vectors lies in the unit ball
             raw["normal"] *= jax.lax.rsqrt(jnp.maximum(jnp.sum(raw["normal"] ** 2, axis=-1, keepdims=True), 1.0))
         buffers = {name: v if name in _LINEAR else jax.nn.sigmoid(v) for name, v in raw.items()}
         # Zero padding makes a convolution answer faintly along the frame; where nothing is, nothing is drawn.
-        drawn = upsample(composite.near_something(jnp.max(grid, axis=-1)), config.upsample)
+        drawn = upsample(composite.near_something(jnp.max(grid, axis=-1)), self.config.upsample)
         return {name: v * drawn if name in ("mask", "contour") else v for name, v in buffers.items()}
 
 
@@ -255,5 +265,9 @@ def apply(params: dict, config: Config, grid: jax.Array, columns=None, *, key=No
         )
     check_params(params, config)
     columns = jnp.broadcast_to(jnp.asarray(grid.shape[2] if columns is None else columns, jnp.float32), grid.shape[:1])
-    model = nnx.merge(_structure(config)[0], jax.tree.map(lambda p: p.astype(dtype), params))
-    return model(jnp.asarray(grid, jnp.float32), columns, key, dtype)
+    return bind(params, config, dtype)(jnp.asarray(grid, jnp.float32), columns, key, dtype)
+
+
+def bind(params: dict, config: Config, dtype=jnp.float32) -> RenderNet:
+    """The module with these parameters, whose parts (``read``, ``project``, ``draw``) may be run one by one."""
+    return nnx.merge(_structure(config)[0], jax.tree.map(lambda p: p.astype(dtype), params))

@@ -6,14 +6,20 @@ left and depth 0 nearest to the viewer, and is uniform in q_z; outside the objec
 """
 
 import functools
+import itertools
 
 import flax.struct
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 from jax.scipy.ndimage import map_coordinates
 
-from rendernet_jax.camera import Pose, broadcast, unproject
+from rendernet_jax import camera
+from rendernet_jax.camera import Pose, broadcast
 from rendernet_jax.errors import InputError
+
+_BORDER = 2  # voxels of nothing around the grid
+_BANDS = 8  # of rows, into which a camera grid is split
 
 
 @flax.struct.dataclass
@@ -70,15 +76,16 @@ def camera_grid(grid: jax.Array, pose: Pose, shape: tuple[int, int, int], window
     window = jax.tree.map(lambda x: jnp.broadcast_to(x, count), window)
     pose = broadcast(pose.replace(azimuth=jnp.broadcast_to(pose.azimuth, count)))
 
-    def sample(one_grid, one_pose, one_window):
-        points = unproject(*frame_axes(shape, one_window), one_pose)
-        index = [_snap((p + 0.5) * size - 0.5, 1e-6 * size) for p, size in zip(points, grid.shape[1:4], strict=True)]
-        channels = [map_coordinates(one_grid[..., c], index, order=1, mode="constant") for c in range(grid.shape[4])]
-        return jnp.stack(channels, axis=-1)
+    def one(grid, pose, window):
+        x, y, z = frame_axes(shape, window)
+        broadcast = lambda r: jnp.broadcast_to(r[..., 0], shape[:2])  # noqa: E731
+        return _sample(grid, *jax.tree.map(broadcast, camera.rays(x, y, pose)), z)
 
+    # Loops: the samples of a band fill every core, temporaries stay small, gradients of a shared grid are added up in
+    # place, and XLA can't merge the sampling into each reader of the camera grid, and so repeat it.
     if grid.shape[0] == 1:
-        return jax.vmap(lambda p, w: sample(grid[0], p, w))(pose, window)
-    return jax.vmap(sample)(grid, pose, window)
+        return jax.lax.map(lambda pair: one(grid[0], *pair), (pose, window))
+    return jax.lax.map(lambda triple: one(*triple), (grid, pose, window))
 
 
 def _broadcast_window(window: Window) -> Window:
@@ -86,9 +93,93 @@ def _broadcast_window(window: Window) -> Window:
     return Window(*fields)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+# --- trilinear sampling along rays ----------------------------------------------------------------------------------
+
+
+@jax.custom_jvp
+def _sample(grid, origin, direction, z):
+    """Grid ``[X, Y, Z, C]`` at ``origin + z * direction`` (components ``[H, W]``, z ``[1, 1, D]``), ``[H, W, D, C]``.
+
+    The derivative is our own: XLA's adds each sample to the grid in eight passes, and by position it goes through as
+    many intermediate pictures.
+    """
+
+    def sample():
+        index = _index(grid.shape, origin, direction, z)
+        channels = [map_coordinates(grid[..., c], index, order=1, mode="constant") for c in range(grid.shape[3])]
+        return jnp.stack(channels, axis=-1)
+
+    shape = (*origin[0].shape, z.shape[-1], grid.shape[3])
+    # A branch, also because XLA would merge the sampling into each reader of the camera grid, and so repeat it.
+    return jax.lax.cond(jnp.isfinite(sum(o[0, 0] for o in origin)), sample, lambda: jnp.full(shape, jnp.nan))
+
+
+@functools.partial(_sample.defjvp, symbolic_zeros=True)
+def _sample_jvp(primals, tangents):
+    is_zero = lambda x: isinstance(x, SymbolicZero)  # noqa: E731
+    result = _sample(*primals)
+    total = jnp.zeros_like(result)
+    if not is_zero(tangents[0]):
+        total += _derivative_by_grid(primals, tangents[0])
+    rays, shape = tangents[1:3], primals[1][0].shape
+    if not all(map(is_zero, jax.tree.leaves(rays, is_leaf=is_zero))):
+        instantiate = lambda x: jnp.zeros(shape) if is_zero(x) else x  # noqa: E731
+        total += _derivative_by_rays(primals, jax.tree.map(instantiate, rays, is_leaf=is_zero))
+    return result, total
+
+
+# Checkpointed: until the backward pass nothing is kept but the arguments, which are small beside a camera grid.
+_lean = functools.partial(jax.checkpoint, prevent_cse=False)
+
+
+@_lean
+def _derivative_by_grid(primals, tangent):
+    """Trilinear sampling of another grid, linear in it; its adjoint adds each sample as one 2 x 2 x 2 window."""
+    cell, fraction = _cells(*primals)
+    x, y, z = (jnp.stack([_weight(f, 0), _weight(f, 1)], axis=-1).reshape(-1, 2) for f in fraction)
+    weights = x[:, :, None, None] * y[:, None, :, None] * z[:, None, None, :]
+    corners = jnp.stack([c.reshape(-1) for c in cell], axis=-1)
+    numbers = jax.lax.GatherDimensionNumbers((1, 2, 3, 4), (), (0, 1, 2))
+    windows = jax.lax.gather(_surround(tangent), corners, numbers, (2, 2, 2, tangent.shape[-1]), mode="clip")
+    return jnp.sum(windows * weights[..., None], axis=(1, 2, 3)).reshape(*cell[0].shape, -1)
+
+
+@_lean
+def _derivative_by_rays(primals, tangents):
+    grid, _, _, z = primals
+    cell, fraction = _cells(*primals)
+    surrounded = _surround(grid)
+    # A matrix product, whose adjoint adds up along depth: XLA's CPU backend would merge that sum with what follows, and
+    # read the grid again for every parameter of the pose.
+    powers = jnp.stack([jnp.ones_like(z[0, 0]), z[0, 0]])
+    total = 0.0
+    for axis, ray in enumerate(zip(*tangents, strict=True)):
+        moved = jnp.matmul(jnp.stack(ray, axis=-1), powers, precision="highest") * grid.shape[axis]
+        slopes = [_slope(surrounded[..., c], cell, fraction, axis) for c in range(grid.shape[3])]
+        total += jnp.stack(slopes, axis=-1) * moved[..., None]
+    return total
+
+
+def _index(sizes, origin, direction, z):
+    """Fractional voxel index of the samples, three arrays ``[H, W, D]``."""
+    points = (o[..., None] + z * d[..., None] for o, d in zip(origin, direction, strict=True))
+    return [_snap((p + 0.5) * n - 0.5, 1e-6 * n) for p, n in zip(points, sizes[:3], strict=True)]
+
+
+def _cells(grid, origin, direction, z):
+    """First corner of each sample's 2 x 2 x 2 voxels in the surrounded grid, and its place between them."""
+    index = _index(grid.shape, origin, direction, z)
+    # The last cells of the border hold nothing but zeros: what lies outside is sampled there.
+    inside = [jnp.clip(jnp.floor(i), -_BORDER, n) for i, n in zip(index, grid.shape[:3], strict=True)]
+    return [i.astype(jnp.int32) + _BORDER for i in inside], [i - jnp.floor(i) for i in index]
+
+
+def _surround(grid):
+    return jnp.pad(grid, (*[(_BORDER, _BORDER)] * 3, (0, 0)))
+
+
 def _snap(index: jax.Array, tolerance: float) -> jax.Array:
-    """Move indices within rounding error of a voxel centre onto it; the derivative is 1.
+    """Move indices within rounding error of a voxel centre onto it.
 
     A compiler may evaluate an index twice, rounded differently. Left beside a voxel centre, its integer part could then
     come from one side and its remainder from the other: a sample one voxel off. At the edge of the tolerance the same
@@ -98,6 +189,23 @@ def _snap(index: jax.Array, tolerance: float) -> jax.Array:
     return jnp.where(jnp.abs(index - nearest) < tolerance, nearest, index)
 
 
-@_snap.defjvp
-def _snap_jvp(tolerance, primals, tangents):
-    return _snap(*primals, tolerance), tangents[0]
+def _slope(volume, cell, fraction, axis):
+    """Derivative of trilinear sampling by the index along one axis: differences along it, bilinear in the others.
+
+    Each value is read once, so that XLA fuses the reads into one loop.
+    """
+    differences = jnp.diff(volume, axis=axis)
+    strides = [differences.shape[1] * differences.shape[2], differences.shape[2], 1]
+    flat = differences.reshape(-1)
+    base = sum(c * stride for c, stride in zip(cell, strides, strict=True))
+    first, second = (a for a in range(3) if a != axis)
+    total = 0.0
+    for i, j in itertools.product((0, 1), repeat=2):
+        weight = _weight(fraction[first], i) * _weight(fraction[second], j)
+        # Clipped: an index made of NaN must not read outside the grid.
+        total += weight * flat.at[base + i * strides[first] + j * strides[second]].get(mode="clip")
+    return total
+
+
+def _weight(fraction, corner):
+    return fraction if corner else 1.0 - fraction

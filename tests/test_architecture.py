@@ -22,7 +22,9 @@ ORDER = [
     "data",
     "training",
     "evaluation",
+    "comparison",
     "batch_render",
+    "benchmark",
 ]
 
 

@@ -1,0 +1,79 @@
+"""The CPU forms against XLA's own convolution: values and both gradients, odd and even sizes, kernels and strides."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rendernet_jax.conv import conv, conv_transposed
+
+WIDE = 64  # channels from which the kernel gradient has a form of its own
+LAYOUT = {2: ("NHWC", "HWIO", "NHWC"), 3: ("NHWDC", "HWDIO", "NHWDC")}
+
+
+def reference(x, kernel, strides):
+    strides = strides or (1,) * (x.ndim - 2)
+    return jax.lax.conv_general_dilated(x, kernel, strides, "SAME", dimension_numbers=LAYOUT[x.ndim - 2])
+
+
+def agree(found, expected, shapes):
+    """Values and gradients, by input and kernel, of two functions at random arrays of these shapes."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    x, kernel = (jax.random.normal(key, shape) for key, shape in zip(keys, shapes))
+    outcomes = []
+    for function in (found, expected):
+        y, pull = jax.vjp(jax.jit(function), x, kernel)
+        outcomes.append((y, *jax.jit(pull)(jax.random.normal(keys[2], y.shape))))
+    for a, b in zip(*outcomes, strict=True):
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a, b, atol=2e-6 * float(jnp.abs(b).max()) * np.sqrt(kernel.size / kernel.shape[-1]))
+
+
+@pytest.mark.parametrize("channels", [(3, 5), (WIDE, WIDE)])
+@pytest.mark.parametrize("side, strides", list(itertools.product([1, 2, 3, 4, 5], [None, (2, 2), (1, 2), (3, 2)])))
+def test_two_dimensions(channels, side, strides):
+    spatial = (7, 6) if side % 2 else (6, 9)
+    shapes = (2, *spatial, channels[0]), (side, side, *channels)
+    agree(functools.partial(conv, strides=strides), functools.partial(reference, strides=strides), shapes)
+
+
+@pytest.mark.parametrize("channels", [(1, 4), (3, 5), (16, WIDE)])
+@pytest.mark.parametrize(
+    "sides, strides",
+    [((3, 3, 3), None), ((1, 1, 1), None), ((2, 3, 4), None), ((5, 5, 5), (2, 2, 2)), ((3, 3, 3), (1, 1, 2))],
+)
+def test_three_dimensions(channels, sides, strides):
+    for spatial in ((5, 6, 7), (8, 4, 6)):
+        shapes = (2, *spatial, channels[0]), (*sides, *channels)
+        agree(functools.partial(conv, strides=strides), functools.partial(reference, strides=strides), shapes)
+
+
+@pytest.mark.parametrize("sides", [(2, 2), (3, 3), (4, 4), (5, 5), (2, 5)])
+@pytest.mark.parametrize("channels", [(3, 5), (WIDE, WIDE)])
+def test_transposed(sides, channels):
+    native = functools.partial(jax.lax.conv_transpose, strides=(2, 2), padding="SAME", dimension_numbers=LAYOUT[2])
+    agree(conv_transposed, native, ((2, 5, 6, channels[0]), (*sides, *channels)))
+
+
+@pytest.mark.parametrize("shape", [((3, 2, 5, 6, 4), (3, 3, 4, 5)), ((3, 2, 4, 5, 6, 2), (3, 3, 3, 2, 3))])
+def test_maps_over_a_further_axis_and_differentiates_twice(shape):
+    x, kernel = (jax.random.normal(jax.random.key(i), s) for i, s in enumerate(shape))
+    mapped = jax.vmap(conv, (0, None))(x, kernel)
+    np.testing.assert_allclose(mapped[1], conv(x[1], kernel), atol=1e-5)
+    twice = jax.grad(lambda x, f: jnp.sum(jax.grad(lambda x: jnp.sum(f(x, kernel) ** 3))(x) ** 2), argnums=0)
+    wanted = twice(x[0], lambda x, kernel: reference(x, kernel, None))
+    np.testing.assert_allclose(twice(x[0], conv), wanted, rtol=2e-4, atol=2e-4 * float(jnp.abs(wanted).max()))
+
+
+def test_other_platforms_get_the_native_forms():
+    """Lowered for a GPU, a 3D convolution is one 3D convolution, and a transposed one dilates its input."""
+    x, kernel = jnp.zeros((1, 4, 4, 4, 2)), jnp.zeros((3, 3, 3, 2, 64))
+    for platform, rank in (("cuda", 3), ("cpu", 2)):
+        text = jax.jit(conv).trace(x, kernel).lower(lowering_platforms=(platform,)).as_text()
+        convolutions = [line for line in text.splitlines() if "stablehlo.convolution" in line]
+        assert len(convolutions) == 1 and f"[b, {', '.join(map(str, range(rank)))}, f]" in convolutions[0]
+    text = jax.jit(conv_transposed).trace(x[0], kernel[0]).lower(lowering_platforms=("cuda",)).as_text()
+    assert text.count("stablehlo.convolution") == 1 and "lhs_dilate = [2, 2]" in text
