@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rendernet_jax import camera, metrics, network, rendering
-from rendernet_jax.config import PRESETS, Config, Stage, Volume, config_to_dict
+from rendernet_jax.config import PRESETS, Config, Stage, Volume, config_from_dict, config_to_dict
 from rendernet_jax.data import shards
 from rendernet_jax.data.meshes import SUFFIXES, load_mesh, normalise
 from rendernet_jax.data.references import build_scene, reference_pictures
@@ -22,9 +22,9 @@ from rendernet_jax.errors import InputError
 from rendernet_jax.evaluation import VIEWS, draw_view, finite_psnr, mean_figures, show
 from rendernet_jax.files import lock_folder, remove_leftovers, write_atomically, write_json
 from rendernet_jax.training.checkpoints import Checkpoints
-from rendernet_jax.training.loop import train
-from rendernet_jax.training.run_folder import CHECKPOINTS, LOG
-from rendernet_jax.training.step import Recipe, init_state
+from rendernet_jax.training.loop import make_batch, train
+from rendernet_jax.training.run_folder import CHECKPOINTS
+from rendernet_jax.training.step import Recipe, init_state, make_step
 
 TABLE, REPORT = "table.md", "table.json"
 OCCUPANCIES = ("coverage", "binary")
@@ -32,7 +32,7 @@ GRID = 64  # voxels on a side
 _OUTPUTS = ("phong", "normal", "mask")
 _REFERENCES = "references"
 _EVAL_EVERY = 500  # steps; what an interrupted training loses at most
-_TIMED = 5  # pictures
+_TIMED = 5  # rounds
 
 
 def _variants() -> dict[str, Config]:
@@ -141,6 +141,7 @@ def run(plan: Plan) -> list[dict]:
                 continue
             print(f"{name}: " + ", ".join(f"{k} phong {show(rows[name][k]['phong'])}" for k in OCCUPANCIES), flush=True)
             _write_tables(plan.output, head, rows)
+        _time(plan, source, rows)
         _write_tables(plan.output, head, rows)
     if failed:
         raise InputError("variants: " + "; ".join(f"{name} failed: {reason}" for name, reason in failed.items()))
@@ -174,8 +175,6 @@ def _compare_one(plan: Plan, name: str, config: Config, source, data: str, refer
         "config": _as_json(config_to_dict(config)),
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
         "gflop": count_gflop(config, plan.size),
-        "milliseconds": _time_picture(params, config, plan.size),
-        "train_milliseconds": _read_step_time(folder / LOG, plan.recipe.batch),
         **_score(plan, params, config, references),
     }
 
@@ -196,21 +195,28 @@ def count_gflop(config: Config, size: int) -> float:
     return float(_picture.lower(params, config, grid, _pose(0), size).cost_analysis()["flops"]) / 1e9
 
 
-def _time_picture(params: dict, config: Config, size: int) -> float:
-    """Median milliseconds of one Phong picture, after the first."""
-    grid = jnp.ones((1, GRID, GRID, GRID, config.channels))
-    seconds = []
+def _time(plan: Plan, source, rows: dict[str, dict]) -> None:
+    """Fill in the median milliseconds of one Phong picture and of one training step.
+
+    Networks take turns, so that whatever else the machine does slows all of them.
+    """
+    batch = make_batch(source, plan.recipe, 0)
+    grid = jnp.ones((1, GRID, GRID, GRID, 1))
+    tasks = {}
+    for name, row in rows.items():
+        config = config_from_dict(row["config"])
+        state = init_state(config, plan.recipe)
+        step = jax.jit(make_step(config, plan.recipe, axis=None))
+        tasks[name, "milliseconds"] = functools.partial(_picture, state["params"], config, grid, _pose(0), plan.size)
+        tasks[name, "train_milliseconds"] = functools.partial(step, state, batch)
+    seconds = {key: [] for key in tasks}
     for _ in range(1 + _TIMED):
-        began = time.perf_counter()
-        jax.block_until_ready(_picture(params, config, grid, _pose(0), size))
-        seconds.append(time.perf_counter() - began)
-    return 1e3 * float(np.median(seconds[1:]))
-
-
-def _read_step_time(log: pathlib.Path, batch: int) -> float:
-    """Median over the log's records of the milliseconds a training step took, data included."""
-    records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    return 1e3 * float(np.median([batch / r["patches_per_second"] for r in records if "patches_per_second" in r]))
+        for key, task in tasks.items():
+            began = time.perf_counter()
+            jax.block_until_ready(task())
+            seconds[key].append(time.perf_counter() - began)
+    for (name, key), each in seconds.items():
+        rows[name][key] = 1e3 * float(np.median(each[1:]))
 
 
 def _pose(view: int) -> camera.Pose:
@@ -335,9 +341,10 @@ _SCORES = {
 
 
 def _cells(row: dict) -> list[str]:
-    cost = [f"{row['parameters']:,}", *(f"{row[k]:.{n}f}" for k, n in (("gflop", 1), ("milliseconds", 0)))]
+    cost = [f"{row['parameters']:,}", show(row["gflop"], 1)]
+    times = [show(row.get(key), 0) for key in ("milliseconds", "train_milliseconds")]
     scores = [show(row[occupancy][figure], digits) for occupancy, figure, digits in _SCORES.values()]
-    return [row["name"], *cost, f"{row['train_milliseconds']:.0f}", *scores]
+    return [row["name"], *cost, *times, *scores]
 
 
 def _line(cells) -> str:

@@ -1,4 +1,4 @@
-"""2D and 3D convolution and sub-pixel rearrangement; the only file that may choose by platform.
+"""Convolution, sub-pixel rearrangement and loops over pictures; the only file that may choose by platform.
 
 Every function equals its ``jax.lax`` counterpart up to rounding. On a CPU, XLA runs some of them slowly, and others
 are lowered there (measured by ``experiments.benchmark --kernels``); GPUs and TPUs get the native ones.
@@ -140,6 +140,18 @@ def _phase(side: int, which: int) -> tuple[int, int, int]:
     taps = len(range(first, side, 2))
     low = (before - which - first) // 2
     return first, low, taps - 1 - low
+
+
+# --- loops ----------------------------------------------------------------------------------------------------------
+
+
+def one_by_one(function, xs):
+    """``jax.vmap(function)(xs)`` over the leading axis; on a CPU one element after the other.
+
+    What one element leaves on the way then stays in the cache, and takes the memory of one element.
+    """
+    loop = functools.partial(jax.lax.map, function)
+    return jax.lax.platform_dependent(xs, cpu=loop, default=jax.vmap(function))
 
 
 # --- rearrangement --------------------------------------------------------------------------------------------------

@@ -16,10 +16,10 @@ from jax.scipy.ndimage import map_coordinates
 
 from rendernet_jax import camera
 from rendernet_jax.camera import Pose, broadcast
+from rendernet_jax.conv import one_by_one
 from rendernet_jax.errors import InputError
 
 _BORDER = 2  # voxels of nothing around the grid
-_BANDS = 8  # of rows, into which a camera grid is split
 
 
 @flax.struct.dataclass
@@ -81,11 +81,9 @@ def camera_grid(grid: jax.Array, pose: Pose, shape: tuple[int, int, int], window
         broadcast = lambda r: jnp.broadcast_to(r[..., 0], shape[:2])  # noqa: E731
         return _sample(grid, *jax.tree.map(broadcast, camera.rays(x, y, pose)), z)
 
-    # Loops: the samples of a band fill every core, temporaries stay small, gradients of a shared grid are added up in
-    # place, and XLA can't merge the sampling into each reader of the camera grid, and so repeat it.
     if grid.shape[0] == 1:
-        return jax.lax.map(lambda pair: one(grid[0], *pair), (pose, window))
-    return jax.lax.map(lambda triple: one(*triple), (grid, pose, window))
+        return one_by_one(lambda pair: one(grid[0], *pair), (pose, window))
+    return one_by_one(lambda triple: one(*triple), (grid, pose, window))
 
 
 def _broadcast_window(window: Window) -> Window:
