@@ -2,7 +2,8 @@
 
     python -m experiments.benchmark --preset=compact --size=512 --output=out/benchmark.json
 
---growth and --kernels measure something else instead: how cost grows with size and batch; each convolution by itself.
+--growth and --kernels measure something else instead: how cost grows with size and batch; resampling and each
+convolution by themselves.
 """
 
 import pathlib
@@ -25,7 +26,7 @@ _GROWTH = flags.DEFINE_bool("growth", False, "Time and memory over --sizes and -
 _SIZES = flags.DEFINE_list("sizes", "128,256,512,1024", "Sides of the pictures for --growth.")
 _BATCHES = flags.DEFINE_list("batches", "1,4,16", "Pictures at a time for --growth.")
 _LIMIT = flags.DEFINE_float("limit_mib", 4096.0, "A process of --growth that outgrows this is ended.", 1.0)
-_KERNELS = flags.DEFINE_bool("kernels", False, "Each convolution against the one of jax.lax.")
+_KERNELS = flags.DEFINE_bool("kernels", False, "Resampling and each convolution against those of JAX.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace a report that is there already.")
 
 

@@ -11,25 +11,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rendernet_jax import camera, metrics, network, rendering
+from rendernet_jax import metrics, network, rendering
 from rendernet_jax.config import PRESETS, Config, Stage, Volume, config_from_dict, config_to_dict
 from rendernet_jax.data import shards
-from rendernet_jax.data.meshes import SUFFIXES, load_mesh, normalise
-from rendernet_jax.data.references import build_scene, reference_pictures
 from rendernet_jax.data.source import Source
-from rendernet_jax.data.voxelise import voxelise
 from rendernet_jax.errors import InputError
-from rendernet_jax.evaluation import VIEWS, draw_view, finite_psnr, mean_figures, show
+from rendernet_jax.evaluation import VIEWS, draw_view, finite_psnr, mean_figures, show, view_pose
 from rendernet_jax.files import lock_folder, remove_leftovers, write_atomically, write_json
+from rendernet_jax.mesh_references import GRID, OCCUPANCIES, OUTPUTS, find_meshes, load_references, make_references
 from rendernet_jax.training.checkpoints import Checkpoints
 from rendernet_jax.training.loop import make_batch, train
 from rendernet_jax.training.run_folder import CHECKPOINTS
 from rendernet_jax.training.step import Recipe, init_state, make_step
 
 TABLE, REPORT = "table.md", "table.json"
-OCCUPANCIES = ("coverage", "binary")
-GRID = 64  # voxels on a side
-_OUTPUTS = ("phong", "normal", "mask")
 _REFERENCES = "references"
 _EVAL_EVERY = 500  # steps; what an interrupted training loses at most
 _TIMED = 5  # rounds
@@ -115,7 +110,7 @@ def run(plan: Plan) -> list[dict]:
     """
     _check(plan)
     source = Source(plan.data, max(config.upsample for config in plan.networks.values()))
-    files = _find_meshes(plan)
+    files = find_meshes(plan.meshes)
     data = _identify_data(plan.data)
     settings = {
         "recipe": dataclasses.asdict(plan.recipe),
@@ -128,7 +123,9 @@ def run(plan: Plan) -> list[dict]:
     with lock_folder(plan.output):
         rows, failed = _read_rows(plan.output / REPORT, settings), {}
         remove_leftovers(plan.output)
-        references, skipped = _make_references(plan, files)
+        references, skipped = make_references(
+            plan.meshes, files, plan.output / _REFERENCES, plan.views, plan.size, plan.up
+        )
         head = {**plan.provenance, "settings": settings, "meshes": list(references), "skipped": skipped}
         for name, config in plan.networks.items():
             if name in rows and rows[name]["config"] == _as_json(config_to_dict(config)):
@@ -141,7 +138,7 @@ def run(plan: Plan) -> list[dict]:
                 continue
             print(f"{name}: " + ", ".join(f"{k} phong {show(rows[name][k]['phong'])}" for k in OCCUPANCIES), flush=True)
             _write_tables(plan.output, head, rows)
-        _time(plan, source, rows)
+        _measure_cost(plan, source, rows)
         _write_tables(plan.output, head, rows)
     if failed:
         raise InputError("variants: " + "; ".join(f"{name} failed: {reason}" for name, reason in failed.items()))
@@ -174,7 +171,6 @@ def _compare_one(plan: Plan, name: str, config: Config, source, data: str, refer
         "name": name,
         "config": _as_json(config_to_dict(config)),
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
-        "gflop": count_gflop(config, plan.size),
         **_score(plan, params, config, references),
     }
 
@@ -189,14 +185,15 @@ def _picture(params, config, grid, pose, size):
 
 def count_gflop(config: Config, size: int) -> float:
     """10^9 floating-point operations of one Phong picture from 64^3 voxels, as XLA counts them; resampling included."""
-    # Anew, because a structure first made while a training step was traced remembers the step's devices.
-    params = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype), network.shapes(config))
+    params = network.shapes(config)
     grid = jax.ShapeDtypeStruct((1, GRID, GRID, GRID, config.channels), jnp.float32)
-    return float(_picture.lower(params, config, grid, _pose(0), size).cost_analysis()["flops"]) / 1e9
+    traced = _picture.trace(params, config, grid, view_pose(0), size)
+    # As lowered for a GPU: of the loops that a CPU gets, XLA counts one turn.
+    return float(traced.lower(lowering_platforms=("cuda",)).cost_analysis()["flops"]) / 1e9
 
 
-def _time(plan: Plan, source, rows: dict[str, dict]) -> None:
-    """Fill in the median milliseconds of one Phong picture and of one training step.
+def _measure_cost(plan: Plan, source, rows: dict[str, dict]) -> None:
+    """Fill in the GFLOP and the median milliseconds of one Phong picture, and those of one training step.
 
     Networks take turns, so that whatever else the machine does slows all of them.
     """
@@ -205,9 +202,12 @@ def _time(plan: Plan, source, rows: dict[str, dict]) -> None:
     tasks = {}
     for name, row in rows.items():
         config = config_from_dict(row["config"])
+        rows[name]["gflop"] = count_gflop(config, plan.size)
         state = init_state(config, plan.recipe)
         step = jax.jit(make_step(config, plan.recipe, axis=None))
-        tasks[name, "milliseconds"] = functools.partial(_picture, state["params"], config, grid, _pose(0), plan.size)
+        tasks[name, "milliseconds"] = functools.partial(
+            _picture, state["params"], config, grid, view_pose(0), plan.size
+        )
         tasks[name, "train_milliseconds"] = functools.partial(step, state, batch)
     seconds = {key: [] for key in tasks}
     for _ in range(1 + _TIMED):
@@ -219,71 +219,20 @@ def _time(plan: Plan, source, rows: dict[str, dict]) -> None:
         rows[name][key] = 1e3 * float(np.median(each[1:]))
 
 
-def _pose(view: int) -> camera.Pose:
-    azimuth, elevation = VIEWS[view]
-    return camera.pose_from_degrees(azimuth_deg=azimuth, elevation_deg=elevation)
-
-
 # --- quality --------------------------------------------------------------------------------------------------------
-
-
-def _find_meshes(plan: Plan) -> dict[str, str]:
-    """SHA-256 of each mesh file by its path under the folder."""
-    paths = sorted(p for p in plan.meshes.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    return {path.relative_to(plan.meshes).as_posix(): shards.sha256(path.read_bytes()) for path in paths}
-
-
-def _make_references(plan: Plan, files: dict[str, str]) -> tuple[dict[str, pathlib.Path], dict[str, str]]:
-    """Files with voxels and ray-traced pictures by mesh, made unless they are there; and why meshes are left out."""
-    folder = plan.output / _REFERENCES
-    folder.mkdir(exist_ok=True)
-    remove_leftovers(folder)
-    references, skipped = {}, {}
-    for name, digest in files.items():
-        key = [digest, plan.up, plan.size, VIEWS[: plan.views], GRID]
-        path = folder / f"{shards.sha256(json.dumps(key).encode())[:32]}.npz"
-        try:
-            if not path.exists():
-                write_atomically(path, shards.pack_shard(_trace(plan, plan.meshes / name)))
-        except InputError as error:
-            skipped[name] = str(error)
-            print(f"{name}: skipped: {error}", flush=True)
-            continue
-        references[name] = path
-    if not references:
-        reason = f": {next(iter(skipped.values()))}" if skipped else ""
-        wanted = f"expected {', '.join(SUFFIXES)} files"
-        raise InputError(f"meshes {plan.meshes}: {wanted}, found none that can be used{reason}")
-    return references, skipped
-
-
-def _trace(plan: Plan, path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Voxels ``[X, Y, Z, 1]`` by occupancy, and pictures ``[V, H, W, C]`` by output, of one mesh.
-
-    In float16, which holds voxels and masks exactly, and shades to -80 dB.
-    """
-    mesh = normalise(load_mesh(path, plan.up))
-    scene = build_scene(mesh)
-    arrays = {occupancy: voxelise(mesh, GRID, occupancy) for occupancy in OCCUPANCIES}
-    views = [
-        reference_pictures(scene, _pose(v), rendering.DEFAULT_LIGHT, plan.size, _OUTPUTS) for v in range(plan.views)
-    ]
-    arrays |= {output: np.stack([view[output] for view in views]) for output in _OUTPUTS}
-    return {name: array.astype(np.float16) for name, array in arrays.items()}
 
 
 def _score(plan: Plan, params: dict, config: Config, references) -> dict[str, dict]:
     """Means over views and meshes, by occupancy, then by figure."""
     figures = {occupancy: [] for occupancy in OCCUPANCIES}
     for path in references:
-        with np.load(path) as file:
-            arrays = {name: file[name].astype(np.float32) for name in file.files}
+        arrays = load_references(path)
         for occupancy, rows in figures.items():
             grid, each = arrays[occupancy][None], []
             for view in range(plan.views):
                 light = rendering.DEFAULT_LIGHT
-                _, drawn = draw_view(params, config, grid, _pose(view), light, plan.size, _OUTPUTS)
-                each.append(_figures(drawn, {output: arrays[output][view] for output in _OUTPUTS}))
+                _, drawn = draw_view(params, config, grid, view_pose(view), light, plan.size, OUTPUTS)
+                each.append(_figures(drawn, {output: arrays[output][view] for output in OUTPUTS}))
             rows.append(mean_figures(each))
     return {occupancy: mean_figures(rows) for occupancy, rows in figures.items()}
 
@@ -341,7 +290,7 @@ _SCORES = {
 
 
 def _cells(row: dict) -> list[str]:
-    cost = [f"{row['parameters']:,}", show(row["gflop"], 1)]
+    cost = [f"{row['parameters']:,}", show(row.get("gflop"), 1)]
     times = [show(row.get(key), 0) for key in ("milliseconds", "train_milliseconds")]
     scores = [show(row[occupancy][figure], digits) for occupancy, figure, digits in _SCORES.values()]
     return [row["name"], *cost, *times, *scores]
@@ -352,4 +301,4 @@ def _line(cells) -> str:
 
 
 def _sorted(rows: dict[str, dict]) -> list[dict]:
-    return sorted(rows.values(), key=lambda row: row["gflop"])
+    return sorted(rows.values(), key=lambda row: (row.get("gflop", 0.0), row["name"]))

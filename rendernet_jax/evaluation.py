@@ -37,6 +37,12 @@ class Plan:
     up: str = "y"
 
 
+def view_pose(index: int) -> camera.Pose:
+    """Pose of one of :data:`VIEWS`."""
+    azimuth, elevation = VIEWS[index]
+    return camera.pose_from_degrees(azimuth_deg=azimuth, elevation_deg=elevation)
+
+
 def run(plan: Plan) -> dict:
     """Score every mesh under a folder; writes report.json and sheet.png into the output folder, returns the report.
 
@@ -90,8 +96,7 @@ def _score_mesh(plan: Plan, mesh, params, config) -> tuple[dict, list]:
     surfaces = {occupancy: _surface(grid) for occupancy, grid in grids.items()}
     light = rendering.DEFAULT_LIGHT
     scores, row = {}, []
-    for azimuth, elevation in VIEWS:
-        pose = camera.pose_from_degrees(azimuth_deg=azimuth, elevation_deg=elevation)
+    for pose in map(view_pose, range(len(VIEWS))):
         wanted = reference_pictures(scene, pose, light, plan.size, OUTPUTS)
         methods = {}
         for occupancy, grid in grids.items():

@@ -214,7 +214,8 @@ def _structure(config: Config):
 
 def shapes(config: Config) -> dict:
     """Parameter tree of ``jax.ShapeDtypeStruct``; allocates nothing."""
-    return nnx.to_pure_dict(_structure(config)[1])
+    # Anew: a structure first made while a parallel step was traced remembers the devices of that step.
+    return jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype), nnx.to_pure_dict(_structure(config)[1]))
 
 
 def init(key: jax.Array, config: Config) -> dict:

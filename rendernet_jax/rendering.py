@@ -13,7 +13,7 @@ from rendernet_jax import network, shading
 from rendernet_jax.camera import Light, Pose
 from rendernet_jax.config import Config
 from rendernet_jax.errors import InputError
-from rendernet_jax.voxels import Window, camera_grid
+from rendernet_jax.voxels import Window, camera_grid, over_poses
 
 DEFAULT_LIGHT = Light(azimuth=math.radians(35.0), elevation=math.radians(40.0))
 
@@ -62,9 +62,17 @@ def render_buffers(
             "use other weights or keep only those channels"
         )
     side = size // config.upsample
-    camera = camera_grid(jnp.asarray(grid, jnp.float32), pose, (side, side, config.depth), window)
-    columns = side if window is None else 2.0 * side / window.extent
-    return network.apply(params, config, camera, columns, key=key, dtype=dtype)
+
+    def draw(grid, pose, window):
+        camera = camera_grid(grid, pose, (side, side, config.depth), window)
+        columns = side if window is None else 2.0 * side / window.extent
+        return network.apply(params, config, camera, columns, key=key, dtype=dtype)
+
+    grid = jnp.asarray(grid, jnp.float32)
+    if window is not None or key is not None:  # patches are small, and drawn together
+        return draw(grid, pose, window)
+    # A whole picture keeps every core of a CPU busy; one after the other, many take the memory of one.
+    return over_poses(lambda grid, pose, _: jax.tree.map(lambda x: x[0], draw(grid[None], pose, None)), grid, pose)
 
 
 def render(

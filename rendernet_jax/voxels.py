@@ -62,6 +62,22 @@ def camera_grid(grid: jax.Array, pose: Pose, shape: tuple[int, int, int], window
     Raises:
         InputError: the grid has no five axes, or its batch does not fit the poses.
     """
+
+    def one(grid, pose, window):
+        x, y, z = frame_axes(shape, window)
+        broadcast = lambda r: jnp.broadcast_to(r[..., 0], shape[:2])  # noqa: E731
+        return _sample(grid, *jax.tree.map(broadcast, camera.rays(x, y, pose)), z)
+
+    return over_poses(one, grid, pose, window)
+
+
+def over_poses(function, grid: jax.Array, pose: Pose, window: Window | None = None):
+    """``function(grid, pose, window)`` for each pose, stacked; on a CPU one after the other.
+
+    Args:
+        function: of one grid ``[X, Y, Z, C]``, one pose and one window; returns a pytree of arrays.
+        grid, pose, window: as for :func:`camera_grid`, which says what is raised.
+    """
     check_grid(grid)
     grid = jnp.asarray(grid, jnp.float32)  # sampling integers would round
     pose = broadcast(pose)
@@ -75,15 +91,9 @@ def camera_grid(grid: jax.Array, pose: Pose, shape: tuple[int, int, int], window
     count = counts.pop() if counts else 1
     window = jax.tree.map(lambda x: jnp.broadcast_to(x, count), window)
     pose = broadcast(pose.replace(azimuth=jnp.broadcast_to(pose.azimuth, count)))
-
-    def one(grid, pose, window):
-        x, y, z = frame_axes(shape, window)
-        broadcast = lambda r: jnp.broadcast_to(r[..., 0], shape[:2])  # noqa: E731
-        return _sample(grid, *jax.tree.map(broadcast, camera.rays(x, y, pose)), z)
-
     if grid.shape[0] == 1:
-        return one_by_one(lambda pair: one(grid[0], *pair), (pose, window))
-    return one_by_one(lambda triple: one(*triple), (grid, pose, window))
+        return one_by_one(lambda pair: function(grid[0], *pair), (pose, window))
+    return one_by_one(lambda triple: function(*triple), (grid, pose, window))
 
 
 def _broadcast_window(window: Window) -> Window:

@@ -22,6 +22,7 @@ ORDER = [
     "data",
     "training",
     "evaluation",
+    "mesh_references",
     "comparison",
     "batch_render",
     "benchmark",

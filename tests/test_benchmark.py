@@ -256,6 +256,8 @@ def test_kernels_have_a_ratio_for_each_pass():
     assert [row["name"] for row in rows] == ["2D", "transposed"]
     assert all(row[part]["ratio"] > 0 for row in rows for part in ("forward", "input", "kernel"))
     assert "x" in table.kernel_line(rows[0])
+    row = kernels.compare_resampling(5, grid_side=4, side=6)
+    assert row["name"] == "resample 4^3 to 6^3" and row.keys() == {"name", "forward", "grid", "pose", "both"}
 
 
 @pytest.mark.optax

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rendernet_jax import composite
 from rendernet_jax.composite import CHANNELS, SLAB, analytic_features, composite_weights
 
 draw = jax.jit(analytic_features)
@@ -102,3 +103,17 @@ def test_gradients_by_the_grid_are_finite_where_it_is_empty_or_full():
     for fill in (0.0, 1.0):
         found = gradient(jnp.full((1, 3, 3, 8), fill))
         assert np.isfinite(found).all() and np.abs(found).max() > 0
+
+
+def test_bands_of_rows_join_without_a_seam(monkeypatch):
+    """Values and gradients, for two pictures in turn; 6 rows as one band, as two and as six."""
+    grid = jnp.asarray(np.random.default_rng(3).random((2, 6, 5, DEPTH)), jnp.float32)
+    columns = jnp.array([5.0, 9.0])
+    outcomes = []
+    for cells in (2**20, 3 * 5 * DEPTH, 1):
+        monkeypatch.setattr(composite, "_BAND", cells)
+        loss = lambda g: sum(jnp.sum(jnp.sin(x)) for x in analytic_features(g, columns))  # noqa: E731
+        outcomes.append((*analytic_features(grid, columns), jax.grad(loss)(grid)))
+    for found in outcomes[1:]:
+        for a, b in zip(found, outcomes[0], strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5)

@@ -120,7 +120,8 @@ def test_compact_stays_within_its_budget():
     assert 2 * count(config) <= 6 * 2**20, "bytes in bfloat16"
     grid = jax.ShapeDtypeStruct((1, 64, 64, 64, 1), jnp.float32)
     draw = jax.jit(lambda params, grid: render_buffers(params, config, grid, Pose(), 512))
-    assert draw.lower(network.shapes(config), grid).cost_analysis()["flops"] <= 40e9
+    lowered = draw.trace(network.shapes(config), grid).lower(lowering_platforms=("cuda",))  # without a CPU's loops
+    assert 20e9 < lowered.cost_analysis()["flops"] <= 40e9
 
 
 @pytest.mark.parametrize("name", list(PRESETS))

@@ -170,3 +170,15 @@ def test_package_offers_the_path_by_name():
     assert rendernet_jax.render is render and rendernet_jax.Pose is Pose
     with pytest.raises(AttributeError, match="rendr"):
         _ = rendernet_jax.rendr
+
+
+def test_many_pictures_take_the_memory_of_one():
+    """On a CPU, but for the pictures themselves; drawn together, sixteen would take sixteen times as much."""
+
+    def memory(count):
+        poses = stack([POSE] * count)
+        program = jax.jit(lambda grid, pose: render(PARAMS, CONFIG, grid, pose, LIGHT, size=64))
+        return program.lower(GRID, poses).compile().memory_analysis().temp_size_in_bytes
+
+    buffers = 64 * 64 * sum(count for _, count in CONFIG.heads) * 4
+    assert memory(16) < 3 * memory(1) + 16 * buffers

@@ -9,9 +9,10 @@ import pytest
 from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
+from rendernet_jax import camera
 from rendernet_jax.camera import Pose, stack
 from rendernet_jax.errors import InputError
-from rendernet_jax.voxels import Window, camera_grid
+from rendernet_jax.voxels import Window, camera_grid, frame_axes
 
 sample = jax.jit(camera_grid, static_argnums=2)
 FRAME = {"left": -1.0, "top": 1.0, "extent": 2.0}
@@ -269,3 +270,50 @@ def test_grids_of_any_dtype_are_interpolated_like_floats(dtype):
 def test_wrong_shapes_are_named(shape, pose, message):
     with pytest.raises(InputError, match=message):
         camera_grid(jnp.zeros(shape), pose, (4, 4, 4))
+
+
+# --- the derivative, which is the library's own -----------------------------------------------------------------------
+
+
+def plain_camera_grid(grid, pose, shape):
+    """Sampling by ``map_coordinates`` with JAX's own derivatives; one grid, one pose."""
+    axes = frame_axes(shape, Window())
+    index = [(p + 0.5) * n - 0.5 for p, n in zip(camera.unproject(*axes, pose), grid.shape[1:4], strict=True)]
+    channels = [jax.scipy.ndimage.map_coordinates(c, index, order=1) for c in jnp.moveaxis(grid[0], -1, 0)]
+    return jnp.stack(channels, axis=-1)[None]
+
+
+@pytest.mark.parametrize("pinhole", [False, True])
+def test_derivatives_equal_those_of_map_coordinates(pinhole):
+    """Both modes, by grid and by every field of the pose, for an object that leaves the frame."""
+    rng = np.random.default_rng(5)
+    pose = camera.broadcast(Pose(**random_pose(rng, pinhole)).replace(scale=1.7))
+    grid = jnp.asarray(rng.random((1, 6, 7, 5, 2)), jnp.float32)
+    shape = (9, 8, 10)
+    weights = jnp.asarray(rng.normal(size=(1, *shape, 2)), jnp.float32)
+    moved = jnp.asarray(rng.normal(size=grid.shape), jnp.float32), jax.tree.map(jnp.ones_like, pose)
+    outcomes = []
+    for function in (camera_grid, plain_camera_grid):
+        value, pull = jax.vjp(lambda g, p: function(g, p, shape), grid, pose)  # noqa: B023
+        tangent = jax.jvp(lambda g, p: function(g, p, shape), (grid, pose), moved)[1]  # noqa: B023
+        outcomes.append(jax.tree.leaves((value, tangent, pull(weights))))
+    for found, expected in zip(*outcomes, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-4 * float(jnp.abs(expected).max()))
+
+
+def test_many_poses_share_the_memory_of_one_grid():
+    """Neither the pictures nor the gradient of a grid of 1 MB, seen from 64 poses, make copies of it."""
+    grid = jax.ShapeDtypeStruct((1, 64, 64, 64, 1), jnp.float32)
+    azimuth = jax.ShapeDtypeStruct((64,), jnp.float32)
+    loss = lambda grid, azimuth: jnp.sum(camera_grid(grid, Pose(azimuth=azimuth), (4, 4, 4)) ** 2)  # noqa: E731
+    for function in (loss, jax.grad(loss)):
+        memory = jax.jit(function).lower(grid, azimuth).compile().memory_analysis()
+        assert memory.temp_size_in_bytes < 8 * 64**3 * 4
+
+
+def test_pose_that_is_no_number_gives_no_number():
+    """And reads nothing outside the grid on the way, in the gradient either."""
+    grid = jnp.ones((1, 4, 4, 4, 1))
+    draw = lambda azimuth: camera_grid(grid, Pose(azimuth=azimuth), (4, 4, 4))  # noqa: E731
+    assert jnp.isnan(draw(jnp.nan)).all()
+    assert jnp.isnan(jax.grad(lambda a: jnp.sum(draw(a)))(jnp.nan))

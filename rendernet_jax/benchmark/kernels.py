@@ -1,4 +1,4 @@
-"""Convolution by convolution: the library's forms against the ones that ``jax.lax`` lowers to."""
+"""Convolution by convolution, and resampling: the library's forms against the ones of JAX."""
 
 import functools
 from collections.abc import Iterator
@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rendernet_jax import conv
-from rendernet_jax.benchmark import timing
+from rendernet_jax import conv, voxels
+from rendernet_jax.benchmark import plain_flax, stages, timing
 
 _LAYOUT = {2: ("NHWC", "HWIO", "NHWC"), 3: ("NHWDC", "HWDIO", "NHWDC")}
 # name -> input, kernel, strides (None: transposed). About 10^9 multiplications and additions each, but for the strided
@@ -27,6 +27,25 @@ CASES = {
 }
 
 
+def compare_resampling(rounds: int, grid_side: int = 64, side: int = 128) -> dict:
+    """One row as :func:`compare_kernels` yields: forward, and the gradients by ``grid``, by ``pose`` and by ``both``.
+
+    Against ``map_coordinates`` with JAX's derivatives.
+    """
+    rng = np.random.default_rng(0)
+    grid = jnp.asarray(rng.random((1, *[grid_side] * 3, 1)), jnp.float32)
+    weights = jnp.asarray(rng.normal(size=(1, *[side] * 3, 1)), jnp.float32)
+    made = {}
+    for who, sample in (("ours", voxels.camera_grid), ("jax", plain_flax.camera_grid)):
+        forward = functools.partial(_sample, sample, (side,) * 3)
+        parts = {"forward": forward}
+        for part, arguments in (("grid", 0), ("pose", 1), ("both", (0, 1))):
+            parts[part] = jax.grad(lambda g, p, f=forward: jnp.vdot(f(g, p), weights), arguments)
+        made[who] = {part: _ready(jax.jit(f), grid, stages.poses(1)) for part, f in parts.items()}
+    row = {"name": f"resample {grid_side}^3 to {side}^3"}
+    return row | {part: _compare({who: parts[part] for who, parts in made.items()}, rounds) for part in made["ours"]}
+
+
 def compare_kernels(rounds: int, cases=CASES) -> Iterator[dict]:
     """Yield one row for each case: ``name``, and a dict for ``forward`` and the gradients by ``input`` and ``kernel``.
 
@@ -38,9 +57,22 @@ def compare_kernels(rounds: int, cases=CASES) -> Iterator[dict]:
         row = {"name": name}
         made = {"ours": _passes(_ours(strides), x, kernel), "lax": _passes(_lax(strides), x, kernel)}
         for part in made["ours"]:
-            seconds = timing.interleave({who: passes[part] for who, passes in made.items()}, rounds)
-            row[part] = {"seconds": float(np.median(seconds["ours"])), "ratio": timing.ratios(seconds, "ours")["lax"]}
+            row[part] = _compare({who: passes[part] for who, passes in made.items()}, rounds)
         yield row
+
+
+def _compare(functions: dict, rounds: int) -> dict:
+    seconds = timing.interleave(functions, rounds)
+    (ratio,) = timing.ratios(seconds, "ours").values()
+    return {"seconds": float(np.median(seconds["ours"])), "ratio": ratio}
+
+
+def _sample(camera_grid, shape, grid, pose):
+    return camera_grid(grid, pose, shape)
+
+
+def _ready(function, *arguments):
+    return lambda: jax.block_until_ready(function(*arguments))
 
 
 def _ours(strides):
@@ -65,7 +97,7 @@ def _passes(convolve, x, kernel) -> dict:
     by_input = jax.jit(lambda x, kernel, g: jax.vjp(lambda x: convolve(x, kernel), x)[1](g)[0])
     by_kernel = jax.jit(lambda x, kernel, g: jax.vjp(lambda k: convolve(x, k), kernel)[1](g)[0])
     return {
-        "forward": lambda: jax.block_until_ready(forward(x, kernel)),
-        "input": lambda: jax.block_until_ready(by_input(x, kernel, given)),
-        "kernel": lambda: jax.block_until_ready(by_kernel(x, kernel, given)),
+        "forward": _ready(forward, x, kernel),
+        "input": _ready(by_input, x, kernel, given),
+        "kernel": _ready(by_kernel, x, kernel, given),
     }

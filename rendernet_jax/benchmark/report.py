@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.metadata
+import itertools
 import platform
 import statistics
 import tempfile
@@ -91,9 +92,9 @@ def measure_growth(plan: GrowthPlan, told: Callable[[dict], None]) -> dict:
 
 
 def measure_kernels(repeats: int, told: Callable[[dict], None]) -> dict:
-    """Convolution by convolution, see :func:`kernels.compare_kernels`; ``told`` hears of each row."""
+    """Resampling, then convolution by convolution, see :mod:`kernels`; ``told`` hears of each row."""
     rows = []
-    for row in kernels.compare_kernels(repeats):
+    for row in itertools.chain([kernels.compare_resampling(repeats)], kernels.compare_kernels(repeats)):
         told(row)
         rows.append(row)
     return _describe(None) | {"kernels": rows}
