@@ -14,6 +14,12 @@ from absl import flags
 from . import _launch as launch
 
 _PRESET = flags.DEFINE_string("preset", "compact", "Network: paper, compact or tiny.")
+_HEADS = flags.DEFINE_enum(
+    "heads", "gbuffer", ["gbuffer", "image"], "A G-buffer for every shader and light, or the pictures of --shader."
+)
+_SHADER = flags.DEFINE_enum(
+    "shader", None, ["phong", "toon", "contour", "ao"], "What --heads=image learns to draw; light at 35/40 degrees."
+)
 _DATA = flags.DEFINE_string("data", None, "Data set folder, made by build_dataset.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the run; an interrupted run there goes on.")
 _STEPS = flags.DEFINE_integer("steps", 10_000, "Optimiser steps.", lower_bound=1)
@@ -40,7 +46,11 @@ def main():
     from rendernet_jax.training.step import Recipe
     from rendernet_jax.weights import load_weights, read_card
 
+    if (_HEADS.value == "image") != (_SHADER.value is not None):
+        raise InputError("--shader: expected with --heads=image, and only there; give both or neither")
     config = preset(_PRESET.value)
+    if _SHADER.value:
+        config = preset(_PRESET.value, heads=(("image", 1),), shader=_SHADER.value)
     recipe = Recipe(
         steps=_STEPS.value,
         batch=_BATCH.value,

@@ -48,6 +48,8 @@ class Config:
     transposed: bool = False  # upsample by 4x4 transposed convolution instead of sub-pixel convolution
     head_kernel: int = 3
     dropout: float = 0.0
+    shader: str = ""  # of a head "image": what its pictures show, one of shading.OUTPUTS or a name of the user's own
+    light_deg: tuple[float, float] = (35.0, 40.0)  # of a head "image": azimuth and elevation of their light
 
     def __post_init__(self):
         """Raise InputError if the last stage is finer than the picture, or no sub-pixel step leads there."""
@@ -71,6 +73,11 @@ class Config:
             level -= stage.resample
             lowest = max(lowest, level)
         return self.upsample * self._stride * 2**lowest
+
+    @property
+    def draws_images(self) -> bool:
+        """Whether the network draws shaded pictures itself (section 3 of the paper), not a G-buffer."""
+        return "image" in dict(self.heads)
 
     @property
     def _stride(self) -> int:
@@ -119,11 +126,11 @@ PRESETS = {
 }
 
 
-def preset(name: str, heads: tuple[tuple[str, int], ...] = BUFFERS, channels: int = 1) -> Config:
+def preset(name: str, heads: tuple[tuple[str, int], ...] = BUFFERS, channels: int = 1, shader: str = "") -> Config:
     """Config of a named preset with the given heads. Raises InputError for an unknown name."""
     if name not in PRESETS:
         raise InputError(f"preset: expected one of {', '.join(PRESETS)}, got {name!r}; choose one of them")
-    return dataclasses.replace(PRESETS[name], heads=tuple(heads), channels=channels)
+    return dataclasses.replace(PRESETS[name], heads=tuple(heads), channels=channels, shader=shader)
 
 
 def config_to_dict(config: Config) -> dict:
@@ -138,7 +145,8 @@ def config_from_dict(fields: dict) -> Config:
         fields["stages"] = tuple(Stage(**s) for s in fields["stages"])
         fields["volume"] = tuple(Volume(v["width"], v["kernel"], tuple(v["strides"])) for v in fields["volume"])
         fields["heads"] = tuple((str(name), int(count)) for name, count in fields["heads"])
-        fields["projection"] = tuple(fields["projection"])
+        for name in {"projection", "light_deg"} & fields.keys():
+            fields[name] = tuple(fields[name])
         return Config(**fields)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(

@@ -139,11 +139,14 @@ def _figures(pictures: dict, wanted: dict) -> dict:
 
 def check_outputs(config: Config, outputs: Sequence[str], buffers: Sequence[str] = ()) -> None:
     """Raise InputError unless the network has the heads for the outputs, of which one at least, and the buffers."""
-    known = ", ".join(shading.OUTPUTS)
+    known = config.shader or "image" if config.draws_images else ", ".join(shading.OUTPUTS)
     if not outputs:
         raise InputError(f"outputs: expected one or more of {known}, got none; name what to draw")
     heads = [name for name, _ in config.heads]
     for output in outputs:
+        if config.draws_images:
+            rendering.check_output(config, output)
+            continue
         if output not in shading.OUTPUTS:
             raise InputError(f"output: expected one of {known}, got {output!r}; correct the name")
         if missing := [name for name in shading.NEEDS[output] if name not in heads]:
@@ -160,7 +163,7 @@ def _draw(params, config, grid, pose, light, size, outputs):
     # Parameters are an argument: captured, they would be constants of the program and of its entry in the cache.
     buffers = rendering.render_buffers(params, config, grid, pose, size)
     finite = jnp.stack([jnp.isfinite(buffer).all() for buffer in buffers.values()]).all()
-    return buffers, {output: shading.shade(buffers, light, output) for output in outputs}, finite
+    return buffers, {output: rendering.shade(config, buffers, light, output) for output in outputs}, finite
 
 
 def draw_view(params, config: Config, grid, pose, light, size: int, outputs: tuple[str, ...]) -> tuple[dict, dict]:
@@ -169,8 +172,11 @@ def draw_view(params, config: Config, grid, pose, light, size: int, outputs: tup
     The G-buffer stays on the device, the pictures are NumPy.
 
     Raises:
-        InputError: the network's pictures hold NaN or infinity, or the grid does not fit it.
+        InputError: the network's pictures hold NaN or infinity, the grid does not fit it, or an image network is asked
+            for another light or output than its own.
     """
+    rendering.check_light(config, light)
+    light = None if config.draws_images else light  # checked here, where it is no tracer yet
     buffers, pictures, finite = _draw(params, config, grid, pose, light, size, tuple(outputs))
     if not finite:
         raise InputError(

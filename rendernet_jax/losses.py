@@ -8,7 +8,7 @@ from rendernet_jax.camera import Light
 from rendernet_jax.errors import InputError
 
 # What each shaded picture counts for beside Phong, which is drawn under a random light.
-_PICTURES = {"phong": 1.0, "normal": 0.5, "mask": 0.5, "ao": 0.5, "contour": 0.25}
+_PICTURES = {"image": 1.0, "phong": 1.0, "normal": 0.5, "mask": 0.5, "ao": 0.5, "contour": 0.25}
 
 
 def squared_error(picture: jax.Array, target: jax.Array) -> jax.Array:
@@ -19,10 +19,10 @@ def squared_error(picture: jax.Array, target: jax.Array) -> jax.Array:
 
 
 def buffer_losses(predicted: dict, target: dict, light: Light) -> dict[str, jax.Array]:
-    """Squared error of each picture that both G-buffers can draw, plus the absolute error of q_z on the object.
+    """Squared error of each picture that both can draw, plus the absolute error of q_z on the object.
 
     Args:
-        predicted, target: ``[B, H, W, c]`` by name, see :mod:`rendernet_jax.shading`.
+        predicted, target: ``[B, H, W, c]`` by name: G-buffers, see :mod:`rendernet_jax.shading`, or an ``image``.
         light: fields ``[B]``; Phong pictures under it are compared.
 
     Returns:
@@ -32,7 +32,9 @@ def buffer_losses(predicted: dict, target: dict, light: Light) -> dict[str, jax.
         InputError: there is nothing that both can draw.
     """
     losses = {}
-    for name in _PICTURES:
+    if "image" in predicted and "image" in target:
+        losses["image"] = squared_error(predicted["image"], target["image"])
+    for name in [name for name in _PICTURES if name in shading.NEEDS]:
         needed = shading.NEEDS[name]
         if all(n in predicted and n in target for n in needed):
             losses[name] = squared_error(
@@ -44,7 +46,7 @@ def buffer_losses(predicted: dict, target: dict, light: Light) -> dict[str, jax.
     if not losses:
         raise InputError(
             f"heads: expected some of what the data holds ({', '.join(target)}), got {', '.join(predicted)}; train a "
-            "network with G-buffer heads"
+            "network with other heads"
         )
     return losses
 

@@ -3,19 +3,19 @@
 Training, fitting, the launchers and the viewer all call these two functions. They are pure: jit, vmap and grad them.
 """
 
-import math
+import dataclasses
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from rendernet_jax import network, shading
-from rendernet_jax.camera import Light, Pose
+from rendernet_jax.camera import Light, Pose, light_from_degrees
 from rendernet_jax.config import Config
 from rendernet_jax.errors import InputError
 from rendernet_jax.voxels import Window, camera_grid, over_poses
 
-DEFAULT_LIGHT = Light(azimuth=math.radians(35.0), elevation=math.radians(40.0))
+DEFAULT_LIGHT = light_from_degrees()
 
 
 def check_size(config: Config, size: int) -> None:
@@ -25,6 +25,54 @@ def check_size(config: Config, size: int) -> None:
         raise InputError(
             f"size: expected a multiple of {config.multiple} for network {config.name!r}, got {size}; use {near}"
         )
+
+
+def fixed_light(config: Config) -> Light:
+    """The light that an image network's pictures were made under."""
+    return light_from_degrees(*config.light_deg)
+
+
+def check_output(config: Config, output: str) -> None:
+    """Raise InputError unless an image network draws this."""
+    if config.draws_images and output not in ("image", config.shader):
+        raise InputError(
+            f"output: network {config.name!r} draws {config.shader or 'image'!r} alone, got {output!r}; use "
+            "weights with G-buffer heads, which draw every shader"
+        )
+
+
+def check_light(config: Config, light: Light) -> None:
+    """Raise InputError unless an image network's pictures are made under this light."""
+    if not config.draws_images:
+        return
+    wanted = fixed_light(config)
+    given = [getattr(light, field.name) for field in dataclasses.fields(wanted)]
+    known = [getattr(wanted, field.name) for field in dataclasses.fields(wanted)]
+    if any(isinstance(g, jax.core.Tracer) or not np.allclose(g, k, atol=1e-4) for g, k in zip(given, known)):
+        raise InputError(
+            f"light: network {config.name!r} draws pictures under its own light alone, azimuth and elevation "
+            f"{config.light_deg} degrees; leave the light out, or use weights with G-buffer heads"
+        )
+
+
+def shade(config: Config, buffers: dict[str, jax.Array], light: Light | None, output: str | None) -> jax.Array:
+    """Picture of what a network drew: shaded if that is a G-buffer, as it is if that is an image.
+
+    None stands for :data:`DEFAULT_LIGHT` and ``phong``, or what an image network has of its own.
+    """
+    if not config.draws_images:
+        return shading.shade(buffers, DEFAULT_LIGHT if light is None else light, output or "phong")
+    check_output(config, output or "image")
+    if light is not None:
+        check_light(config, light)
+    return buffers["image"]
+
+
+def targets(config: Config, buffers: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """What a network's heads are compared with: the G-buffer, or the picture that an image network is to draw of it."""
+    if not config.draws_images or "image" in buffers:
+        return buffers
+    return {"image": shading.shade(buffers, fixed_light(config), config.shader)}
 
 
 def render_buffers(
@@ -80,14 +128,16 @@ def render(
     config: Config,
     grid: jax.Array,
     pose: Pose,
-    light: Light = DEFAULT_LIGHT,
+    light: Light | None = None,
     *,
     size: int = 512,
-    output: str = "phong",
+    output: str | None = None,
 ) -> jax.Array:
     """Picture(s) ``[N, size, size, c]`` in [0, 1] of object grids ``[B, X, Y, Z, C]``.
 
-    Pure, and differentiable in params, grid, pose and light. ``output`` is one of ``shading.OUTPUTS`` for a G-buffer
-    network; see :func:`render_buffers` for the other arguments and what is raised.
+    Pure, and differentiable in params, grid, pose and light. ``output`` is one of ``shading.OUTPUTS`` (Phong if None)
+    for a G-buffer network, under any light (:data:`DEFAULT_LIGHT` if None). An image network draws its own shader under
+    its own light: leave both out, or name the same. See :func:`render_buffers` for the other arguments and what is
+    raised.
     """
-    return shading.shade(render_buffers(params, config, grid, pose, size), light, output)
+    return shade(config, render_buffers(params, config, grid, pose, size), light, output)

@@ -1,5 +1,6 @@
 """The path from voxels to pixels: transformations, windows, and gradients against finite differences."""
 
+import dataclasses
 import functools
 import importlib.util
 
@@ -9,11 +10,11 @@ import numpy as np
 import pytest
 
 import rendernet_jax
-from rendernet_jax import network
+from rendernet_jax import network, shading
 from rendernet_jax.camera import Light, Pose, stack
 from rendernet_jax.config import Config, Stage, Volume
 from rendernet_jax.errors import InputError
-from rendernet_jax.rendering import check_size, render, render_buffers
+from rendernet_jax.rendering import check_size, render, render_buffers, targets
 from rendernet_jax.voxels import Window
 
 # Small, with one of everything, so that a picture's edge is felt only a few pixels inward.
@@ -182,3 +183,34 @@ def test_many_pictures_take_the_memory_of_one():
 
     buffers = 64 * 64 * sum(count for _, count in CONFIG.heads) * 4
     assert memory(16) < 3 * memory(1) + 16 * buffers
+
+
+# --- networks that draw the picture themselves ------------------------------------------------------------------------
+
+IMAGE = dataclasses.replace(CONFIG, heads=(("image", 1),), shader="toon")
+
+
+def test_image_network_draws_its_shader_under_its_light():
+    params = make_params(IMAGE)
+    drawn = render_buffers(params, IMAGE, GRID, POSE, SIZE)["image"]
+    fixed = Light(np.radians(35.0), np.radians(40.0))
+    for given in ((), (fixed,)):
+        for output in (None, "image", "toon"):
+            picture = render(params, IMAGE, GRID, POSE, *given, size=SIZE, output=output)
+            np.testing.assert_allclose(picture, drawn, atol=1e-6)
+    with pytest.raises(InputError, match="draws 'toon' alone, got 'phong'"):
+        render(params, IMAGE, GRID, POSE, size=SIZE, output="phong")
+    for other in (LIGHT, dataclasses.replace(fixed, ambient=0.2)):
+        with pytest.raises(InputError, match="under its own light alone, .*35.0, 40.0"):
+            render(params, IMAGE, GRID, POSE, other, size=SIZE)
+    with pytest.raises(InputError, match="under its own light alone"):  # which nobody can compare
+        jax.jit(lambda light: render(params, IMAGE, GRID, POSE, light, size=SIZE))(fixed)
+
+
+def test_image_network_learns_from_the_shaded_g_buffer():
+    buffers = {name: jnp.full((1, 4, 4, n), 0.5) for name, n in (("normal", 3), ("mask", 1), ("contour", 1))}
+    found = targets(IMAGE, buffers)
+    expected = shading.shade(buffers, Light(np.radians(35.0), np.radians(40.0)), "toon")
+    assert found.keys() == {"image"}
+    np.testing.assert_array_equal(found["image"], expected)
+    assert targets(CONFIG, buffers) is buffers

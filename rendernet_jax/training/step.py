@@ -9,7 +9,7 @@ import optax
 from rendernet_jax import losses, network
 from rendernet_jax.camera import Light, Pose
 from rendernet_jax.config import Config
-from rendernet_jax.rendering import render_buffers
+from rendernet_jax.rendering import render_buffers, targets
 from rendernet_jax.voxels import Window
 
 AXIS = "data"
@@ -73,7 +73,7 @@ def make_step(config: Config, recipe: Recipe, axis: str | None = AXIS):
             key=key,
             dtype=dtype,
         )
-        parts = losses.buffer_losses(predicted, batch["target"], Light(**batch["light"]))
+        parts = losses.buffer_losses(predicted, targets(config, batch["target"]), Light(**batch["light"]))
         return jnp.mean(losses.total(parts)), {name: jnp.mean(value) for name, value in parts.items()}
 
     def step(state, batch):

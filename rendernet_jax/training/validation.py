@@ -12,7 +12,7 @@ from rendernet_jax.config import Config
 from rendernet_jax.data.shards import CHANNELS
 from rendernet_jax.data.sheet import picture_sheet, save_png
 from rendernet_jax.errors import InputError
-from rendernet_jax.rendering import DEFAULT_LIGHT, render_buffers
+from rendernet_jax.rendering import DEFAULT_LIGHT, render_buffers, targets
 
 KINDS = ("coverage", "binary")  # of voxels, which the views take in turn
 _VIEWS = 16
@@ -33,7 +33,7 @@ class Evaluation:
     """
 
     def __init__(self, config: Config, source, folder: pathlib.Path):
-        self._folder = folder
+        self._config, self._folder = config, folder
         places = np.linspace(0, len(source.validation) - 1, max(len(KINDS), min(_VIEWS, len(source.validation))))
         indices = [source.validation[place] for place in places.astype(int)]
         self._views = [(kind, source.views([index], kind)) for index, kind in zip(indices, itertools.cycle(KINDS))]
@@ -45,7 +45,7 @@ class Evaluation:
         for kind, view in self._views:
             target = {name: view[name] for name in CHANNELS}
             drawn = self._draw(params, view["grid"], view["pose"])
-            pictures = _shade(target, drawn)
+            pictures = _shade(self._config, target, drawn)
             scores.append(_score(pictures, kind))
             if "mask" in drawn:
                 scores[-1]["mask_iou"] = float(metrics.mask_iou(drawn["mask"], target["mask"])[0])
@@ -60,8 +60,10 @@ class Evaluation:
         return {"psnr": float(np.mean([mean[name] for name in judged])), **mean}
 
 
-def _shade(target: dict, drawn: dict) -> dict[str, list]:
-    """Each output that both G-buffers can draw -> [reference, network]."""
+def _shade(config: Config, target: dict, drawn: dict) -> dict[str, list]:
+    """Each output that both can draw -> [reference, network]."""
+    if config.draws_images:
+        return {config.shader or "image": [targets(config, target)["image"], drawn["image"]]}
     outputs = [o for o in shading.OUTPUTS if all(n in drawn and n in target for n in shading.NEEDS[o])]
     if not outputs:
         raise InputError(f"heads: expected some that the data can judge, {', '.join(target)}, got {', '.join(drawn)}")
