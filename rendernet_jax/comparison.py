@@ -98,6 +98,8 @@ def pick(names: Iterable[str]) -> dict[str, Config]:
 def run(plan: Plan) -> list[dict]:
     """Train and score every network; a network that is done in the same folder is neither trained nor scored again.
 
+    In the end all networks of the table are timed, in turns; so a finished command may be repeated on an idle machine.
+
     Writes table.md and table.json into the output folder after each network, the run of each into a folder of its
     name, and the voxels and references of the meshes into references/.
 

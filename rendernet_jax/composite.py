@@ -40,7 +40,7 @@ def analytic_features(grid: jax.Array, columns: jax.Array) -> tuple[jax.Array, j
     b, h, w, depth = grid.shape
     bands = next(n for n in range(1, h + 1) if h % n == 0 and (h // n * w * depth <= _BAND or n == h))
     split = grid.reshape(b, bands, h // bands, w, depth)
-    nothing = jnp.zeros((b, 1, w, depth))
+    nothing = jnp.zeros((b, 1, w, depth), jnp.float32)
     above = jnp.concatenate([nothing, split[:, :-1, -1]], axis=1)  # the row before each band, and the one after
     below = jnp.concatenate([split[:, 1:, 0], nothing], axis=1)
     sums = one_by_one(_sums_along_depth, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (split, above, below)))
@@ -63,6 +63,7 @@ def analytic_features(grid: jax.Array, columns: jax.Array) -> tuple[jax.Array, j
     return jnp.concatenate(features, axis=-1), z, normal
 
 
+@functools.partial(jax.checkpoint, prevent_cse=False)  # else the backward pass keeps twelve times the camera grid
 def _sums_along_depth(rows):
     """What a band of rows ``[R, W, D]``, between the rows above and below ``[W, D]``, shows; pictures ``[R, W, c]``."""
     grid, above, below = rows
@@ -85,7 +86,7 @@ def near_something(grid: jax.Array) -> jax.Array:
     """
     largest = jax.lax.stop_gradient(jnp.max(grid, axis=-1, keepdims=True))
     side = 2 * REACH + 1
-    largest = jax.lax.reduce_window(largest, 0.0, jax.lax.max, (1, side, side, 1), (1, 1, 1, 1), "SAME")
+    largest = jax.lax.reduce_window(largest, np.float32(0.0), jax.lax.max, (1, side, side, 1), (1, 1, 1, 1), "SAME")
     return (largest > 0).astype(jnp.float32)
 
 
@@ -99,7 +100,7 @@ def _weighted_gradient(grid: jax.Array, weights: jax.Array) -> jax.Array:
         padded[middle, middle, :-2] - padded[middle, middle, 2:],
     ]
     # Matrix products with ones: XLA's CPU backend runs the fused reduction 20 times slower.
-    ones = jnp.ones((weights.shape[-1], 1))
+    ones = jnp.ones((weights.shape[-1], 1), jnp.float32)
     return jnp.concatenate([_matmul(weights * difference, ones) for difference in differences], axis=-1)
 
 

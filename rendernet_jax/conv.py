@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
+from rendernet_jax.errors import InputError
+
 _LAYOUT = {2: ("NHWC", "HWIO", "NHWC"), 3: ("NHWDC", "HWDIO", "NHWDC")}
 _NARROW = 28  # channels below which XLA's kernel gradient is at least as fast as one product for each tap
 
@@ -41,6 +43,8 @@ def conv_transposed(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
     Kernels of two taps a side or more, so that every pixel meets one.
     """
+    if min(kernel.shape[:2]) < 2:
+        raise InputError(f"transposed convolution: expected a kernel of 2 taps a side or more, got {kernel.shape[:2]}")
     native = functools.partial(jax.lax.conv_transpose, strides=(2, 2), padding="SAME", dimension_numbers=_LAYOUT[2])
     return jax.lax.platform_dependent(x, kernel, cpu=_phases, default=native)
 
@@ -148,8 +152,11 @@ def _phase(side: int, which: int) -> tuple[int, int, int]:
 def one_by_one(function, xs):
     """``jax.vmap(function)(xs)`` over the leading axis; on a CPU one element after the other.
 
-    What one element leaves on the way then stays in the cache, and takes the memory of one element.
+    What one element leaves on the way then stays in the cache, and takes the memory of one element. A loop has no axis
+    to shard: split work over several CPU devices by ``pmap`` or ``shard_map``, not by the sharding of ``jit``.
     """
+    if jax.tree.leaves(xs)[0].shape[0] == 1:  # neither a loop nor a choice to trace
+        return jax.tree.map(lambda y: y[None], function(jax.tree.map(lambda x: x[0], xs)))
     loop = functools.partial(jax.lax.map, function)
     return jax.lax.platform_dependent(xs, cpu=loop, default=jax.vmap(function))
 

@@ -104,9 +104,9 @@ def render_buffers(
         InputError: a grid of the wrong shape, or a size the network can't make.
     """
     check_size(config, size)
-    if jnp.ndim(grid) == 5 and grid.shape[-1] != config.channels:
+    if jnp.ndim(grid) == 5 and jnp.shape(grid)[-1] != config.channels:
         raise InputError(
-            f"grid: expected {config.channels} channels for network {config.name!r}, got {grid.shape[-1]}; "
+            f"grid: expected {config.channels} channels for network {config.name!r}, got {jnp.shape(grid)[-1]}; "
             "use other weights or keep only those channels"
         )
     side = size // config.upsample

@@ -36,8 +36,7 @@ def frame_axes(shape: tuple[int, int, int], window: Window) -> tuple[jax.Array, 
     rows, columns, depth = shape
     x = window.left + (jnp.arange(columns, dtype=jnp.float32) + 0.5) * (window.extent / columns)
     y = window.top - (jnp.arange(rows, dtype=jnp.float32) + 0.5) * (window.extent / rows)
-    z = 1.0 - (jnp.arange(depth, dtype=jnp.float32) + 0.5) * (2.0 / depth)
-    return x[None, :, None], y[:, None, None], z[None, None, :]
+    return x[None, :, None], y[:, None, None], _depths(depth)
 
 
 def check_grid(grid) -> None:
@@ -64,9 +63,9 @@ def camera_grid(grid: jax.Array, pose: Pose, shape: tuple[int, int, int], window
     """
 
     def one(grid, pose, window):
-        x, y, z = frame_axes(shape, window)
-        broadcast = lambda r: jnp.broadcast_to(r[..., 0], shape[:2])  # noqa: E731
-        return _sample(grid, *jax.tree.map(broadcast, camera.rays(x, y, pose)), z)
+        x, y, _ = frame_axes(shape, window)
+        broadcast = lambda r: jnp.broadcast_to(r[..., 0], shape[:2]).astype(jnp.float32)  # noqa: E731
+        return _sample(shape[2], grid, *jax.tree.map(broadcast, camera.rays(x, y, pose)))
 
     return over_poses(one, grid, pose, window)
 
@@ -104,46 +103,54 @@ def _broadcast_window(window: Window) -> Window:
 # --- trilinear sampling along rays ----------------------------------------------------------------------------------
 
 
-@jax.custom_jvp
-def _sample(grid, origin, direction, z):
-    """Grid ``[X, Y, Z, C]`` at ``origin + z * direction`` (components ``[H, W]``, z ``[1, 1, D]``), ``[H, W, D, C]``.
+def _depths(depth):
+    """q_z of the cells along a column, ``[1, 1, D]``."""
+    return (1.0 - (jnp.arange(depth, dtype=jnp.float32) + 0.5) * (2.0 / depth))[None, None, :]
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _sample(depth, grid, origin, direction):
+    """Grid ``[X, Y, Z, C]`` at ``origin + q_z * direction`` (components ``[H, W]``), ``[H, W, D, C]``.
 
     The derivative is our own: XLA's adds each sample to the grid in eight passes, and by position it goes through as
     many intermediate pictures.
     """
 
     def sample():
-        index = _index(grid.shape, origin, direction, z)
+        index = _index(depth, grid.shape, origin, direction)
         channels = [map_coordinates(grid[..., c], index, order=1, mode="constant") for c in range(grid.shape[3])]
         return jnp.stack(channels, axis=-1)
 
-    shape = (*origin[0].shape, z.shape[-1], grid.shape[3])
-    # A branch, also because XLA would merge the sampling into each reader of the camera grid, and so repeat it.
-    return jax.lax.cond(jnp.isfinite(sum(o[0, 0] for o in origin)), sample, lambda: jnp.full(shape, jnp.nan))
+    shape = (*origin[0].shape, depth, grid.shape[3])
+    somewhere = sum(o[0, 0] for o in origin)
+    nothing = jnp.float32(jnp.nan) * somewhere * grid[0, 0, 0]  # varies over what devices the inputs vary
+    # A branch, above all because XLA's CPU backend would merge the sampling into each reader of the camera grid, and so
+    # repeat it. (Under vmap it becomes a choice between values, and no longer stands in the way.)
+    return jax.lax.cond(jnp.isfinite(somewhere), sample, lambda: jnp.broadcast_to(nothing, shape))
 
 
 @functools.partial(_sample.defjvp, symbolic_zeros=True)
-def _sample_jvp(primals, tangents):
+def _sample_jvp(depth, primals, tangents):
     is_zero = lambda x: isinstance(x, SymbolicZero)  # noqa: E731
-    result = _sample(*primals)
+    result = _sample(depth, *primals)
     total = jnp.zeros_like(result)
     if not is_zero(tangents[0]):
-        total += _derivative_by_grid(primals, tangents[0])
-    rays, shape = tangents[1:3], primals[1][0].shape
+        total += _derivative_by_grid(depth, primals, tangents[0])
+    rays, shape = tangents[1:], primals[1][0].shape
     if not all(map(is_zero, jax.tree.leaves(rays, is_leaf=is_zero))):
-        instantiate = lambda x: jnp.zeros(shape) if is_zero(x) else x  # noqa: E731
-        total += _derivative_by_rays(primals, jax.tree.map(instantiate, rays, is_leaf=is_zero))
+        instantiate = lambda x: jnp.zeros(shape, jnp.float32) if is_zero(x) else x  # noqa: E731
+        total += _derivative_by_rays(depth, primals, jax.tree.map(instantiate, rays, is_leaf=is_zero))
     return result, total
 
 
 # Checkpointed: until the backward pass nothing is kept but the arguments, which are small beside a camera grid.
-_lean = functools.partial(jax.checkpoint, prevent_cse=False)
+_lean = functools.partial(jax.checkpoint, prevent_cse=False, static_argnums=(0,))
 
 
 @_lean
-def _derivative_by_grid(primals, tangent):
+def _derivative_by_grid(depth, primals, tangent):
     """Trilinear sampling of another grid, linear in it; its adjoint adds each sample as one 2 x 2 x 2 window."""
-    cell, fraction = _cells(*primals)
+    cell, fraction = _cells(depth, *primals)
     x, y, z = (jnp.stack([_weight(f, 0), _weight(f, 1)], axis=-1).reshape(-1, 2) for f in fraction)
     weights = x[:, :, None, None] * y[:, None, :, None] * z[:, None, None, :]
     corners = jnp.stack([c.reshape(-1) for c in cell], axis=-1)
@@ -153,13 +160,13 @@ def _derivative_by_grid(primals, tangent):
 
 
 @_lean
-def _derivative_by_rays(primals, tangents):
-    grid, _, _, z = primals
-    cell, fraction = _cells(*primals)
+def _derivative_by_rays(depth, primals, tangents):
+    grid, z = primals[0], _depths(depth)[0, 0]
+    cell, fraction = _cells(depth, *primals)
     surrounded = _surround(grid)
     # A matrix product, whose adjoint adds up along depth: XLA's CPU backend would merge that sum with what follows, and
     # read the grid again for every parameter of the pose.
-    powers = jnp.stack([jnp.ones_like(z[0, 0]), z[0, 0]])
+    powers = jnp.stack([jnp.ones_like(z), z])
     total = 0.0
     for axis, ray in enumerate(zip(*tangents, strict=True)):
         moved = jnp.matmul(jnp.stack(ray, axis=-1), powers, precision="highest") * grid.shape[axis]
@@ -168,15 +175,15 @@ def _derivative_by_rays(primals, tangents):
     return total
 
 
-def _index(sizes, origin, direction, z):
+def _index(depth, sizes, origin, direction):
     """Fractional voxel index of the samples, three arrays ``[H, W, D]``."""
-    points = (o[..., None] + z * d[..., None] for o, d in zip(origin, direction, strict=True))
+    points = (o[..., None] + _depths(depth) * d[..., None] for o, d in zip(origin, direction, strict=True))
     return [_snap((p + 0.5) * n - 0.5, 1e-6 * n) for p, n in zip(points, sizes[:3], strict=True)]
 
 
-def _cells(grid, origin, direction, z):
+def _cells(depth, grid, origin, direction):
     """First corner of each sample's 2 x 2 x 2 voxels in the surrounded grid, and its place between them."""
-    index = _index(grid.shape, origin, direction, z)
+    index = _index(depth, grid.shape, origin, direction)
     # The last cells of the border hold nothing but zeros: what lies outside is sampled there.
     inside = [jnp.clip(jnp.floor(i), -_BORDER, n) for i, n in zip(index, grid.shape[:3], strict=True)]
     return [i.astype(jnp.int32) + _BORDER for i in inside], [i - jnp.floor(i) for i in index]

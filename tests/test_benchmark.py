@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rendernet_jax import composite
 from rendernet_jax.benchmark import growth, kernels, processes, report, rivals, stages, table, timing
 from rendernet_jax.config import BUFFERS, Config, Stage, Volume, preset
 from rendernet_jax.errors import InputError
@@ -120,6 +121,13 @@ def test_work_of_transposed_convolution_and_of_products():
     assert 1e9 * timing.count_gflop(transposed, (x, k)) == pytest.approx(2 * 16 * 16 * 3 * 5)
     inside = jax.jit(lambda a, b: jax.lax.scan(lambda c, _: (c @ b, None), a, length=3)[0])
     assert 1e9 * timing.count_gflop(inside, (jnp.zeros((2, 4)), jnp.zeros((4, 4)))) == pytest.approx(3 * 2 * 2 * 4 * 4)
+
+
+def test_work_of_one_platform_counts_once():
+    """The analytic pictures: transmittance and moments and three weighted sums, products of a column's cells."""
+    grid = jnp.zeros((2, 3, 4, 8))
+    gflop = timing.count_gflop(composite.analytic_features, (grid, jnp.ones(2)))
+    assert 1e9 * gflop == pytest.approx(2 * 2 * 3 * 4 * 8 * (8 + 3 + 3))
 
 
 # --- the same network elsewhere -------------------------------------------------------------------------------------

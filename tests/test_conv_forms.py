@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rendernet_jax.conv import conv, conv_transposed, one_by_one
+from rendernet_jax.errors import InputError
 
 WIDE = 64  # channels from which the kernel gradient has a form of its own
 LAYOUT = {2: ("NHWC", "HWIO", "NHWC"), 3: ("NHWDC", "HWDIO", "NHWDC")}
@@ -107,3 +108,15 @@ def test_other_platforms_get_the_native_forms():
         assert len(convolutions) == 1 and f"[b, {', '.join(map(str, range(rank)))}, f]" in convolutions[0]
     text = jax.jit(conv_transposed).trace(x[0], kernel[0]).lower(lowering_platforms=("cuda",)).as_text()
     assert text.count("stablehlo.convolution") == 1 and "lhs_dilate = [2, 2]" in text
+
+
+def test_transposed_kernel_of_one_tap_is_refused():
+    with pytest.raises(InputError, match="expected a kernel of 2 taps a side or more"):
+        conv_transposed(jnp.zeros((1, 4, 4, 3)), jnp.zeros((1, 1, 3, 3)))
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_precision_stays_half(dtype):
+    x, kernel = jnp.ones((1, 4, 4, WIDE), dtype), jnp.ones((3, 3, WIDE, WIDE), dtype)
+    y, pull = jax.vjp(conv, x, kernel)
+    assert {a.dtype for a in (y, *pull(y))} == {jnp.dtype(dtype)}

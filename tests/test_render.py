@@ -185,6 +185,38 @@ def test_many_pictures_take_the_memory_of_one():
     assert memory(16) < 3 * memory(1) + 16 * buffers
 
 
+@pytest.mark.parametrize("grids", [1, 3])
+def test_renders_within_shard_map(grids):
+    """Pictures and gradients on a mesh, where the pose varies and the grid may not."""
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    split, whole = jax.sharding.PartitionSpec("data"), jax.sharding.PartitionSpec()
+    specs = (split if grids > 1 else whole, split)
+    loss = lambda grid, azimuth: jnp.mean(  # noqa: E731
+        render(PARAMS, CONFIG, grid, Pose(azimuth=azimuth), LIGHT, size=SIZE) ** 2, axis=(1, 2, 3)
+    )
+    mapped = jax.shard_map(loss, mesh=mesh, in_specs=specs, out_specs=split)
+    arguments = jnp.repeat(GRID, grids, axis=0), jnp.array([0.1, 0.7, 2.0])
+    for function in (lambda f: f, lambda f: jax.grad(lambda *x: jnp.sum(f(*x)), (0, 1))):
+        found, expected = jax.jit(function(mapped))(*arguments), jax.jit(function(loss))(*arguments)
+        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_renders_where_double_precision_is_on():
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        picture = render(PARAMS, CONFIG, GRID, Pose(azimuth=jnp.float64(0.3)), LIGHT, size=SIZE)
+    assert picture.dtype == jnp.float32
+    np.testing.assert_allclose(picture, draw(GRID, Pose(azimuth=0.3), LIGHT), atol=1e-5)
+
+
+def test_one_exported_program_serves_other_platforms():
+    """The forms for each platform travel in it."""
+    function = jax.jit(lambda grid, azimuth: render(PARAMS, CONFIG, grid, Pose(azimuth=azimuth), LIGHT, size=SIZE))
+    exported = jax.export.export(function, platforms=("cpu", "cuda"))(GRID, jnp.float32(0.3))
+    assert exported.platforms == ("cpu", "cuda")
+    np.testing.assert_allclose(exported.call(GRID, jnp.float32(0.3)), draw(GRID, Pose(azimuth=0.3), LIGHT), atol=1e-5)
+
+
 # --- networks that draw the picture themselves ------------------------------------------------------------------------
 
 IMAGE = dataclasses.replace(CONFIG, heads=(("image", 1),), shader="toon")

@@ -1,6 +1,7 @@
 """How time and memory grow with the size and the number of pictures; each point is measured in a fresh process."""
 
 import json
+import signal
 import sys
 from collections.abc import Iterator
 
@@ -35,7 +36,7 @@ def largest(rows: list[dict]) -> dict | None:
 def _measure(preset, size, batch, repeats, limit_mib) -> dict:
     arguments = json.dumps({"preset": preset, "size": size, "batch": batch, "repeats": repeats})
     done = run_fresh([sys.executable, "-m", "rendernet_jax.benchmark.growth", arguments], limit_mib)
-    if done["code"] is None:
+    if done["code"] in (None, -signal.SIGKILL):  # ended for its size by us, or by the system
         return {"peak_mib": done["peak_mib"]}
     if done["code"]:
         reason = (done["stderr"].strip().splitlines() or [f"exit status {done['code']}"])[-1]

@@ -78,7 +78,7 @@ def _ready(function, *arguments):
 def _ours(strides):
     if strides is None:
         return conv.conv_transposed
-    return functools.partial(conv.conv, strides=None if set(strides) == {1} else strides)
+    return functools.partial(conv.conv, strides=strides)
 
 
 def _lax(strides):

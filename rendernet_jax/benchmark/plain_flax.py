@@ -1,4 +1,4 @@
-"""The same network on Flax's own convolutions and JAX's own resampling: what there would be without `conv.py`.
+"""The same network on Flax's own convolutions, and resampling by JAX's own: what there would be without our forms.
 
 Everything else is the library's code, and the parameters have the same names and shapes.
 """
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.scipy.ndimage import map_coordinates
 
-from rendernet_jax import camera, network
+from rendernet_jax import camera, network, voxels
 from rendernet_jax.config import Config
 from rendernet_jax.voxels import Window, frame_axes
 
@@ -57,9 +57,9 @@ def camera_grid(grid: jax.Array, pose: camera.Pose, shape: tuple, window: Window
 def render_buffers(
     params: dict, config: Config, grid: jax.Array, pose: camera.Pose, size: int, *, window=None, dtype=jnp.float32
 ) -> dict[str, jax.Array]:
-    """As :func:`rendering.render_buffers`, without its checks."""
+    """As :func:`rendering.render_buffers`, without its checks, resampled by ours: convolutions alone differ."""
     side = size // config.upsample
-    cells = camera_grid(grid, pose, (side, side, config.depth), window)
+    cells = voxels.camera_grid(grid, pose, (side, side, config.depth), window)
     columns = side if window is None else 2.0 * side / window.extent
     columns = jnp.broadcast_to(jnp.asarray(columns, jnp.float32), cells.shape[:1])
     return bind(params, config, dtype)(cells, columns, None, dtype)

@@ -70,7 +70,7 @@ def measure(plan: Plan) -> dict:
     report["matmul_gflops"] = timing.matmul_gflops(dtype)
     comparison_report, training = _compare(inputs, plan)
     report |= comparison_report
-    function, arguments = stages.picture(config, params, plan.size, plan.batch)
+    function, arguments = stages.picture(config, params, plan.size, plan.batch, dtype)
     report["seconds_per_picture"] = timing.measure(function, arguments, plan.repeats)["seconds"] / plan.batch
     report["stages"] = _measure_stages(inputs, plan.repeats, training, report["matmul_gflops"])
     return report

@@ -146,11 +146,12 @@ def whole(inputs: Inputs, library: Library) -> tuple[Callable, tuple]:
     return render, (inputs.params, inputs.grid, inputs.pose)
 
 
-def picture(config: Config, params: dict, size: int, batch: int) -> tuple[Callable, tuple]:
-    """``draw(params, grid, pose) -> Phong pictures``, as users call the library, and its arguments."""
+def picture(config: Config, params: dict, size: int, batch: int, dtype=jnp.float32) -> tuple[Callable, tuple]:
+    """``draw(params, grid, pose) -> Phong pictures``, as :func:`rendering.render` draws them, and its arguments."""
 
     def draw(params, grid, pose):
-        return rendering.render(params, config, grid, pose, size=size)
+        buffers = rendering.render_buffers(params, config, grid, pose, size, dtype=dtype)
+        return rendering.shade(config, buffers, None, None)
 
     return draw, (params, jnp.asarray(object_grid(config.channels)), poses(batch))
 

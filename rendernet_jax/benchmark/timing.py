@@ -113,6 +113,8 @@ def _count(jaxpr) -> float:
         elif name == "dot_general":
             shape, (contracted, _) = equation.invars[0].aval.shape, parameters["dimension_numbers"][0]
             total += 2.0 * equation.outvars[0].aval.size * math.prod(shape[axis] for axis in contracted)
+        elif name == "cond":  # of the forms for each platform, one is run
+            total += max(_count(branch.jaxpr) for branch in parameters["branches"])
         else:
             repeats = parameters.get("length", 1) if name == "scan" else 1
             total += repeats * sum(_count(inner) for inner in _inner(parameters.values()))
