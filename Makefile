@@ -17,7 +17,7 @@ demo: setup
 	@$(BIN)/python -m experiments.demo $${MESH:+"--mesh=$$MESH"} $${UP:+"--up=$$UP"} "--output=$$OUT"
 
 test: setup
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 slow: setup
 	$(BIN)/python -m pytest -q -m slow
