@@ -16,7 +16,9 @@ _UP = flags.DEFINE_enum("up", "y", ["y", "z"], "Upward axis of mesh files; never
 _OCCUPANCY = flags.DEFINE_enum("occupancy", "coverage", ["coverage", "binary"], "How a mesh is voxelised.")
 _GRID = flags.DEFINE_integer("grid", 64, "Voxels on each side of a voxelised mesh.", 4, 128)
 _WEIGHTS = flags.DEFINE_string("weights", "compact", "Name of shipped weights, or the folder of a training run.")
-_OUTPUT_NAMES = flags.DEFINE_list("outputs", "phong", f"Pictures to draw, of {_OUTPUTS}.")
+_OUTPUT_NAMES = flags.DEFINE_list(
+    "outputs", None, f"Pictures to draw, of {_OUTPUTS}; default: phong, or what the weights draw alone."
+)
 _SIZE = flags.DEFINE_integer("size", 512, "Side of the pictures, pixels.", 8, 1024)
 _POSES = flags.DEFINE_string("poses", None, "JSON list of views; a key left out takes its flag's value.")
 _AZIMUTH = flags.DEFINE_float("azimuth_deg", 30.0, "Camera azimuth, degrees.")
@@ -57,7 +59,7 @@ def main():
         output=launch.prepare_output(_OUTPUT.value),
         views=views,
         weights=_WEIGHTS.value,
-        outputs=tuple(_OUTPUT_NAMES.value),
+        outputs=None if _OUTPUT_NAMES.value is None else tuple(_OUTPUT_NAMES.value),
         size=_SIZE.value,
         up=_UP.value,
         occupancy=_OCCUPANCY.value,

@@ -1,9 +1,14 @@
-"""Train a network on a data set that build_dataset made.
+"""Train a network: on a data set that build_dataset made, or to draw as pictures of your own do.
 
     python -m experiments.train --data=data/procedural --output=runs/compact --steps=10000
+    python -m experiments.train --pictures=DIR --objects=DIR --poses=poses.json --output=runs/mine
+
+Each entry of poses.json names a picture, the voxel or mesh file it shows, and its pose, with render's keys:
+{"picture": "a.png", "object": "chair.obj", "azimuth_deg": 30, "elevation_deg": 20}. Without --poses the pictures' names
+tell all that, as in the 2018 tar files: {object}_p{azimuth}_t{polar}_r{radius}.png.
 
 The same command continues an interrupted run, exactly. OUTPUT/weights.npz holds the averaged (EMA) weights of the best
-evaluation; ``render --weights=OUTPUT`` draws with them.
+evaluation; ``render --weights=OUTPUT`` draws with them. OUTPUT/sheets shows unseen views, of pictures from step 0 on.
 """
 
 import dataclasses
@@ -13,18 +18,28 @@ from absl import flags
 
 from . import _launch as launch
 
+_SHADERS = ("phong", "toon", "contour", "ao")
 _PRESET = flags.DEFINE_string("preset", "compact", "Network: paper, compact or tiny.")
 _HEADS = flags.DEFINE_enum(
-    "heads", "gbuffer", ["gbuffer", "image"], "A G-buffer for every shader and light, or the pictures of --shader."
+    "heads", None, ["gbuffer", "image"], "A G-buffer for every shader and light (default), or the pictures of --shader."
 )
-_SHADER = flags.DEFINE_enum(
-    "shader", None, ["phong", "toon", "contour", "ao"], "What --heads=image learns to draw; light at 35/40 degrees."
+_SHADER = flags.DEFINE_string(
+    "shader",
+    None,
+    f"What an image network draws. With --data one of {', '.join(_SHADERS)}, light at 35/40 degrees; with --pictures "
+    "any name (default: that of their folder).",
 )
 _DATA = flags.DEFINE_string("data", None, "Data set folder, made by build_dataset.")
+_PICTURES = flags.DEFINE_string("pictures", None, "In place of --data: folder or tar of square png or jpg pictures.")
+_OBJECTS = flags.DEFINE_string("objects", None, "With --pictures: folder of the voxels or meshes they show.")
+_POSES = flags.DEFINE_string("poses", None, "With --pictures: JSON list of what each shows; default: names tell it.")
+_UP = flags.DEFINE_enum("up", "y", ["y", "z"], "Upward axis of mesh files of --objects; never guessed.")
+_OCCUPANCY = flags.DEFINE_enum("occupancy", "coverage", ["coverage", "binary"], "How --objects are voxelised.")
+_GRID = flags.DEFINE_integer("grid", 64, "Voxels on each side of a voxelised mesh of --objects.", 4, 128)
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the run; an interrupted run there goes on.")
 _STEPS = flags.DEFINE_integer("steps", 10_000, "Optimiser steps.", lower_bound=1)
 _BATCH = flags.DEFINE_integer("batch", 6, "Patches a step, over all devices.", lower_bound=1)
-_PATCH = flags.DEFINE_integer("patch", 192, "Side of a patch, pixels.", lower_bound=8)
+_PATCH = flags.DEFINE_integer("patch", None, "Side of a patch, pixels; default: 192, or a small view's.", lower_bound=8)
 _RATE = flags.DEFINE_float("rate", 1e-3, "Peak learning rate of AdamW.", lower_bound=0.0)
 _EMA = flags.DEFINE_float("ema", 0.999, "Decay of the weights' running mean.", lower_bound=0.0, upper_bound=1.0)
 _BF16 = flags.DEFINE_bool("bf16", False, "Run the network in bfloat16 (GPU, TPU); parameters stay float32.")
@@ -36,25 +51,23 @@ _SEED = flags.DEFINE_integer("seed", 0, "Seed of initial weights, batches and li
 
 def main():
     """Flags to one training run."""
-    launch.require(data=_DATA.value, output=_OUTPUT.value)
+    launch.require(output=_OUTPUT.value)
+    launch.require(**({"objects": _OBJECTS.value} if _PICTURES.value else {"data": _DATA.value}))
     launch.keep_compiled_programs()
-    from rendernet_jax.config import preset
-    from rendernet_jax.data.source import Source
+    check_flags()
+    from rendernet_jax.data.source import choose_patch
     from rendernet_jax.errors import InputError
     from rendernet_jax.provenance import command, machine
     from rendernet_jax.training.loop import train
     from rendernet_jax.training.step import Recipe
     from rendernet_jax.weights import load_weights, read_card
 
-    if (_HEADS.value == "image") != (_SHADER.value is not None):
-        raise InputError("--shader: expected with --heads=image, and only there; give both or neither")
-    config = preset(_PRESET.value)
-    if _SHADER.value:
-        config = preset(_PRESET.value, heads=(("image", 1),), shader=_SHADER.value)
+    output = launch.prepare_output(_OUTPUT.value)
+    config, source = read_pictures() if _PICTURES.value else read_data_set()
     recipe = Recipe(
         steps=_STEPS.value,
         batch=_BATCH.value,
-        patch=_PATCH.value,
+        patch=_PATCH.value or choose_patch(source.size),
         rate=_RATE.value,
         ema=_EMA.value,
         bf16=_BF16.value,
@@ -71,8 +84,6 @@ def main():
                 f"--weights: expected weights of preset {config.name!r}, got those of {found.name!r} with other "
                 "layers or heads; choose the matching --preset"
             )
-    output = launch.prepare_output(_OUTPUT.value)
-    source = Source(_DATA.value, config.upsample)
     patches = f"{recipe.batch} patches, {recipe.patch} pixels wide"
     print(f"{len(source.training)} training views, {recipe.steps} steps of {patches}")
     began = time.time()
@@ -83,30 +94,54 @@ def main():
         output,
         eval_every=_EVAL_EVERY.value,
         warm_start=warm_start,
-        inputs={"data": identify_data(_DATA.value), "weights": warm_start_sha256},
-        provenance={"command": command(), "data": describe_data(_DATA.value), **machine()},
+        inputs={"data": source.identity, "weights": warm_start_sha256},
+        provenance={"command": command(), "data": source.description, **machine()},
     )
     if scores:
         print(", ".join(f"{name} {value:.3f}" for name, value in scores.items()))
     print(f"{(time.time() - began) / 60:.1f} minutes; wrote {output}/weights.npz, log.jsonl, sheets/, checkpoints/")
 
 
-def identify_data(folder: str) -> dict:
-    """What of a data set must be the same for a run to be continued, wherever the folder lies."""
-    from rendernet_jax.data.shards import read_manifest, sha256
+def check_flags() -> None:
+    """Raise InputError for flags that do not go together."""
+    from rendernet_jax.config import preset
+    from rendernet_jax.errors import InputError
 
-    manifest = read_manifest(folder)
-    digests = "\n".join(shard["sha256"] for shard in manifest["shards"])
-    named = {key: manifest[key] for key in ("settings", "names_sha256")}
-    return {**named, "shards_sha256": sha256(digests.encode())}
+    preset(_PRESET.value)
+    if _PICTURES.value:
+        if _DATA.value:
+            raise InputError("--data: expected without --pictures, got both; leave one out")
+        if _HEADS.value == "gbuffer":
+            raise InputError("--heads: expected image with --pictures, got gbuffer; leave it out")
+        return
+    if given := [flag.name for flag in (_OBJECTS, _POSES) if flag.value]:
+        raise InputError(f"--{given[0]}: expected with --pictures only; add --pictures=..., or leave it out")
+    if (_HEADS.value == "image") != (_SHADER.value is not None):
+        raise InputError("--shader: expected with --heads=image, and only there; give both or neither")
+    if _SHADER.value not in (None, *_SHADERS):
+        raise InputError(f"--shader: expected one of {', '.join(_SHADERS)}, got {_SHADER.value!r}; correct the name")
 
 
-def describe_data(folder: str) -> dict:
-    """What the weights' card says of the data set."""
-    from rendernet_jax.data.shards import read_manifest
+def read_data_set():
+    """Network and source for --data."""
+    from rendernet_jax.config import preset
+    from rendernet_jax.data.source import Source
 
-    manifest = read_manifest(folder)
-    return {key: manifest[key] for key in ("arguments", "settings", "counts", "names_sha256")}
+    config = preset(_PRESET.value)
+    if _SHADER.value:
+        config = preset(_PRESET.value, heads=(("image", 1),), shader=_SHADER.value)
+    return config, Source(_DATA.value, config.upsample)
+
+
+def read_pictures():
+    """Network and source for --pictures."""
+    from rendernet_jax.data import own_shader
+
+    shader = own_shader.name_shader(_PICTURES.value, _SHADER.value)
+    options = {"up": _UP.value, "occupancy": _OCCUPANCY.value, "grid": _GRID.value}
+    source, passed_over = own_shader.load_pictures(_PICTURES.value, _OBJECTS.value, _POSES.value, **options)
+    print(own_shader.describe_pictures(source, passed_over))
+    return own_shader.picture_network(_PRESET.value, shader, source), source
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ class Job:
     output: pathlib.Path
     views: tuple[View, ...]
     weights: str = "compact"
-    outputs: tuple[str, ...] = ("phong",)
+    outputs: tuple[str, ...] | None = None  # Phong, or what an image network draws
     size: int = 512
     up: str = "y"
     occupancy: str = "coverage"
@@ -137,6 +137,8 @@ def run(job: Job) -> dict[str, dict]:
     paths = list_inputs(job.input)
     params, config = weights.load_weights(job.weights)
     rendering.check_size(config, job.size)
+    if job.outputs is None:
+        job = dataclasses.replace(job, outputs=(config.shader or "image" if config.draws_images else "phong",))
     check_outputs(config, job.outputs, ("normal", "depth", "mask") if job.arrays else ("mask",) * job.transparent)
     many = pathlib.Path(job.input).is_dir()
     folders = {name: job.output / name if many else job.output for name in paths}

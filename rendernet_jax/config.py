@@ -49,7 +49,7 @@ class Config:
     head_kernel: int = 3
     dropout: float = 0.0
     shader: str = ""  # of a head "image": what its pictures show, one of shading.OUTPUTS or a name of the user's own
-    light_deg: tuple[float, float] = (35.0, 40.0)  # of a head "image": azimuth and elevation of their light
+    light_deg: tuple[float, float] | None = (35.0, 40.0)  # of their light, azimuth and elevation; None: not known
 
     def __post_init__(self):
         """Raise InputError if the last stage is finer than the picture, or no sub-pixel step leads there."""
@@ -145,8 +145,9 @@ def config_from_dict(fields: dict) -> Config:
         fields["stages"] = tuple(Stage(**s) for s in fields["stages"])
         fields["volume"] = tuple(Volume(v["width"], v["kernel"], tuple(v["strides"])) for v in fields["volume"])
         fields["heads"] = tuple((str(name), int(count)) for name, count in fields["heads"])
-        for name in {"projection", "light_deg"} & fields.keys():
-            fields[name] = tuple(fields[name])
+        fields["projection"] = tuple(fields["projection"])
+        if fields.get("light_deg") is not None:
+            fields["light_deg"] = tuple(fields["light_deg"])
         return Config(**fields)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(

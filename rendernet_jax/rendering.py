@@ -28,8 +28,8 @@ def check_size(config: Config, size: int) -> None:
 
 
 def fixed_light(config: Config) -> Light:
-    """The light that an image network's pictures were made under."""
-    return light_from_degrees(*config.light_deg)
+    """The light that an image network's pictures were made under; :data:`DEFAULT_LIGHT` stands for an unknown one."""
+    return light_from_degrees(*(config.light_deg or ()))
 
 
 def check_output(config: Config, output: str) -> None:
@@ -49,9 +49,10 @@ def check_light(config: Config, light: Light) -> None:
     given = [getattr(light, field.name) for field in dataclasses.fields(wanted)]
     known = [getattr(wanted, field.name) for field in dataclasses.fields(wanted)]
     if any(isinstance(g, jax.core.Tracer) or not np.allclose(g, k, atol=1e-4) for g, k in zip(given, known)):
+        own = f"azimuth and elevation {config.light_deg} degrees" if config.light_deg else "that of what it learnt from"
         raise InputError(
-            f"light: network {config.name!r} draws pictures under its own light alone, azimuth and elevation "
-            f"{config.light_deg} degrees; leave the light out, or use weights with G-buffer heads"
+            f"light: network {config.name!r} draws pictures under its own light alone, {own}; leave the light out, or "
+            "use weights with G-buffer heads"
         )
 
 
@@ -72,6 +73,11 @@ def targets(config: Config, buffers: dict[str, jax.Array]) -> dict[str, jax.Arra
     """What a network's heads are compared with: the G-buffer, or the picture that an image network is to draw of it."""
     if not config.draws_images or "image" in buffers:
         return buffers
+    if config.shader not in shading.OUTPUTS or config.light_deg is None:
+        raise InputError(
+            f"heads: expected some of what the data holds ({', '.join(buffers)}), got image of shader "
+            f"{config.shader!r}, which only its own pictures show; train on those"
+        )
     return {"image": shading.shade(buffers, fixed_light(config), config.shader)}
 
 

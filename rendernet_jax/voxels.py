@@ -7,6 +7,7 @@ left and depth 0 nearest to the viewer, and is uniform in q_z; outside the objec
 
 import functools
 import itertools
+import math
 
 import flax.struct
 import jax
@@ -20,6 +21,7 @@ from rendernet_jax.conv import one_by_one
 from rendernet_jax.errors import InputError
 
 _BORDER = 2  # voxels of nothing around the grid
+_BANDS = 16  # of rows
 
 
 @flax.struct.dataclass
@@ -143,26 +145,32 @@ def _sample_jvp(depth, primals, tangents):
     return result, total
 
 
-# Checkpointed: until the backward pass nothing is kept but the arguments, which are small beside a camera grid.
-_lean = functools.partial(jax.checkpoint, prevent_cse=False, static_argnums=(0,))
-
-
-@_lean
 def _derivative_by_grid(depth, primals, tangent):
-    """Trilinear sampling of another grid, linear in it; its adjoint adds each sample as one 2 x 2 x 2 window."""
-    cell, fraction = _cells(depth, *primals)
+    """Trilinear sampling of another grid, linear in it, by bands of rows, which keeps what is made on the way small."""
+    _, *rays = primals
+    bands = math.gcd(rays[0][0].shape[0], _BANDS)
+    split = jax.tree.map(lambda r: r.reshape(bands, -1, r.shape[1]), rays)
+    sample = functools.partial(_gather_windows, depth, tangent.shape, _surround(tangent))
+    sampled = one_by_one(jax.checkpoint(sample, prevent_cse=False), split)
+    return sampled.reshape(*rays[0][0].shape, depth, tangent.shape[3])
+
+
+def _gather_windows(depth, sizes, surrounded, rays):
+    """Samples of a surrounded grid; the adjoint adds each as one window of 2 x 2 x 2 voxels."""
+    cell, fraction = _cells(depth, sizes, *rays)
     x, y, z = (jnp.stack([_weight(f, 0), _weight(f, 1)], axis=-1).reshape(-1, 2) for f in fraction)
     weights = x[:, :, None, None] * y[:, None, :, None] * z[:, None, None, :]
     corners = jnp.stack([c.reshape(-1) for c in cell], axis=-1)
     numbers = jax.lax.GatherDimensionNumbers((1, 2, 3, 4), (), (0, 1, 2))
-    windows = jax.lax.gather(_surround(tangent), corners, numbers, (2, 2, 2, tangent.shape[-1]), mode="clip")
+    windows = jax.lax.gather(surrounded, corners, numbers, (2, 2, 2, sizes[3]), mode="clip")
     return jnp.sum(windows * weights[..., None], axis=(1, 2, 3)).reshape(*cell[0].shape, -1)
 
 
-@_lean
+# Checkpointed: until the backward pass nothing is kept but the arguments, which are small beside a camera grid.
+@functools.partial(jax.checkpoint, prevent_cse=False, static_argnums=(0,))
 def _derivative_by_rays(depth, primals, tangents):
-    grid, z = primals[0], _depths(depth)[0, 0]
-    cell, fraction = _cells(depth, *primals)
+    (grid, *rays), z = primals, _depths(depth)[0, 0]
+    cell, fraction = _cells(depth, grid.shape, *rays)
     surrounded = _surround(grid)
     # A matrix product, whose adjoint adds up along depth: XLA's CPU backend would merge that sum with what follows, and
     # read the grid again for every parameter of the pose.
@@ -177,15 +185,16 @@ def _derivative_by_rays(depth, primals, tangents):
 
 def _index(depth, sizes, origin, direction):
     """Fractional voxel index of the samples, three arrays ``[H, W, D]``."""
-    points = (o[..., None] + _depths(depth) * d[..., None] for o, d in zip(origin, direction, strict=True))
-    return [_snap((p + 0.5) * n - 0.5, 1e-6 * n) for p, n in zip(points, sizes[:3], strict=True)]
+    z = _depths(depth)
+    scaled = ((o * n + (0.5 * n - 0.5), d * n, n) for o, d, n in zip(origin, direction, sizes[:3], strict=True))
+    return [_snap(o[..., None] + z * d[..., None], 1e-6 * n) for o, d, n in scaled]
 
 
-def _cells(depth, grid, origin, direction):
+def _cells(depth, sizes, origin, direction):
     """First corner of each sample's 2 x 2 x 2 voxels in the surrounded grid, and its place between them."""
-    index = _index(depth, grid.shape, origin, direction)
+    index = _index(depth, sizes, origin, direction)
     # The last cells of the border hold nothing but zeros: what lies outside is sampled there.
-    inside = [jnp.clip(jnp.floor(i), -_BORDER, n) for i, n in zip(index, grid.shape[:3], strict=True)]
+    inside = [jnp.clip(jnp.floor(i), -_BORDER, n) for i, n in zip(index, sizes[:3], strict=True)]
     return [i.astype(jnp.int32) + _BORDER for i in inside], [i - jnp.floor(i) for i in index]
 
 

@@ -24,6 +24,9 @@ ORDER = [
     "evaluation",
     "mesh_references",
     "comparison",
+    "mesh_scores",
+    "report",
+    "scoreboard",
     "batch_render",
     "benchmark",
 ]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rendernet_jax import batch_render, camera, evaluation, network, shading, weights
+from rendernet_jax import batch_render, camera, evaluation, network, rendering, shading, weights
 from rendernet_jax.batch_render import Job, View
 from rendernet_jax.config import preset
 from rendernet_jax.data.meshes import Mesh, save_mesh
@@ -150,7 +150,7 @@ def test_shading_is_compiled_and_not_timed_while_it_is(folder, tmp_path, monkeyp
         log.append("compile")
         return shading.shade(buffers, light, output)
 
-    monkeypatch.setattr(evaluation, "shading", types.SimpleNamespace(**vars(shading) | {"shade": shade}))
+    monkeypatch.setattr(rendering, "shading", types.SimpleNamespace(**vars(shading) | {"shade": shade}))
     monkeypatch.setattr(batch_render.time, "perf_counter", lambda: log.append("clock") or clock())
     monkeypatch.setattr(evaluation, "_draw", lambda *arguments: log.append("draw") or draw(*arguments))
     batch_render.run(_job(folder, tmp_path, size=40, outputs=("phong", "depth")))  # a size not drawn before

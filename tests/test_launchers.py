@@ -132,7 +132,7 @@ def test_evaluate(folder, tmp_path):
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "report.json").read_text())
     assert "1 meshes, 0 skipped" in done.stdout and report["meshes"].keys() == {"cube.off"}
-    assert names(tmp_path) == {"report.json", "sheet.png"}
+    assert names(tmp_path) == {"report.json", "report.md", "sheet.png", "references"}
 
 
 def test_demo_replaces_what_a_demo_wrote_and_nothing_else(folder, tmp_path):

@@ -317,3 +317,15 @@ def test_pose_that_is_no_number_gives_no_number():
     draw = lambda azimuth: camera_grid(grid, Pose(azimuth=azimuth), (4, 4, 4))  # noqa: E731
     assert jnp.isnan(draw(jnp.nan)).all()
     assert jnp.isnan(jax.grad(lambda a: jnp.sum(draw(a)))(jnp.nan))
+
+
+def test_gradients_pass_through_a_vmap_over_poses():
+    grid = jnp.asarray(np.random.default_rng(6).random((1, 5, 6, 4, 1)), jnp.float32)
+    azimuths = jnp.array([0.2, 1.1, 2.5])
+    mapped = lambda grid, a: jax.vmap(lambda a: camera_grid(grid, Pose(azimuth=a), (4, 6, 5))[0])(a)  # noqa: E731
+    batched = lambda grid, a: camera_grid(grid, Pose(azimuth=a), (4, 6, 5))  # noqa: E731
+    found, expected = (
+        jax.grad(lambda g, a, f=f: jnp.sum(f(g, a) ** 2), (0, 1))(grid, azimuths) for f in (mapped, batched)
+    )
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)

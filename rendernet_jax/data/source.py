@@ -14,7 +14,9 @@ from rendernet_jax.errors import InputError
 
 GRIDS = {"coverage": 0.6, "binary": 0.25, "sampled": 0.15}  # how often a training sample sees each kind
 HALF_SIZE = 0.25  # share of the training samples whose view is box-filtered to half its size
+TARGETS = (*CHANNELS, "image")  # what of a batch a network is to draw: a G-buffer, or a picture as it is
 ALIGNMENT = 8  # pixel offsets of patches are multiples of it: whole camera-grid columns
+_PATCH = 192  # pixels
 _JITTER = 0.25  # of the patch, by which its centre leaves the covered pixel that was drawn
 _MARGIN = 2  # stored pixels around an object
 _OUTSIDE = {"mask": 0.0, "normal": 0.0, "depth": -1.0, "ao": 1.0, "contour": 0.0}
@@ -39,6 +41,8 @@ class Source:
         grid: cells on an object grid's side.
         training, validation: indices of views; a shape's views are all on the same side, which its name alone
             decides (each side gets the shape nearest to it if it would have none; a single shape is trained on).
+        identity: what must be the same for a run to be continued, wherever the folder lies; JSON values by name.
+        description: what the card of weights trained on it says of it.
 
     Raises:
         InputError: no finished data set in the folder, or a damaged one.
@@ -48,6 +52,10 @@ class Source:
         """Load ``folder``. ``upsample`` is the number of pixels a camera-grid column covers."""
         manifest = shards.read_manifest(folder)
         settings = manifest["settings"]
+        digests = "\n".join(entry["sha256"] for entry in manifest["shards"])
+        named = {key: manifest.get(key) for key in ("settings", "names_sha256")}
+        self.identity = {**named, "shards_sha256": shards.sha256(digests.encode())}
+        self.description = {key: manifest.get(key) for key in ("arguments", "settings", "counts", "names_sha256")}
         if upsample < 1 or ALIGNMENT % upsample or settings["size"] % (2 * upsample):
             wanted = f"a divisor of {ALIGNMENT} and of half the {settings['size']} pixels of a view"
             raise InputError(f"upsample: expected {wanted}, got {upsample}")
@@ -59,7 +67,7 @@ class Source:
             for shape, (grids, views) in enumerate(threads.map(load, manifest["shards"])):
                 self._grids.append(grids)
                 self._views += [View(shape, **view) for view in views]
-        held_back = _split(self.names, validation)
+        held_back = hold_back(self.names, validation)
         shapes = np.array([view.shape for view in self._views])
         self.validation = np.flatnonzero(held_back[shapes])
         self.training = np.flatnonzero(~held_back[shapes])
@@ -85,16 +93,16 @@ class Source:
         Raises:
             InputError: the patch is larger than a view, or no multiple of 8.
         """
-        if patch < ALIGNMENT or patch % ALIGNMENT or patch > self.size:
-            raise InputError(f"patch: expected a multiple of {ALIGNMENT} up to {self.size}, got {patch}")
+        check_patch(patch, self.size)
         samples = []
         for index in rng.choice(self.training, count):
             view = self._views[index]
             step = 2 if rng.random() < HALF_SIZE and patch * 2 <= self.size else 1
             kind = str(rng.choice(list(GRIDS), p=list(GRIDS.values())))
-            top, left = self._place(rng, view, patch, step)
+            corner = (view.top, view.left)
+            top, left = place_patch(rng, view.channels["mask"], patch, self.size // step, corner, step)
             samples.append(self._cut(view, kind, top, left, patch, step))
-        return _stack(samples)
+        return stack(samples)
 
     def views(self, indices, occupancy: str = "coverage") -> dict:
         """Whole views by index, in the form of :meth:`batch` with P = size.
@@ -104,31 +112,54 @@ class Source:
         """
         if occupancy not in GRIDS:
             raise InputError(f"occupancy: expected one of {', '.join(GRIDS)}, got {occupancy!r}")
-        return _stack([self._cut(self._views[index], occupancy, 0, 0, self.size, 1) for index in indices])
-
-    def _place(self, rng: np.random.Generator, view: View, patch: int, step: int) -> tuple[int, int]:
-        """Top left pixel of a patch about some covered pixel, in the view at 1/step of its size."""
-        covered = np.flatnonzero(view.channels["mask"])
-        pick = int(covered[rng.integers(len(covered))]) if len(covered) else 0
-        row, column = np.divmod(pick, max(view.channels["mask"].shape[1], 1))
-        centre = np.array([view.top + row, view.left + column]) / step
-        corner = centre + rng.uniform(-_JITTER, _JITTER, 2) * patch - patch / 2
-        last = (self.size // step - patch) // ALIGNMENT
-        top, left = np.clip(np.rint(corner / ALIGNMENT), 0, last).astype(int) * ALIGNMENT
-        return int(top), int(left)
+        return stack([self._cut(self._views[index], occupancy, 0, 0, self.size, 1) for index in indices])
 
     def _cut(self, view: View, kind: str, top: int, left: int, patch: int, step: int) -> dict:
         """One sample: a patch of the view at 1/step of its size."""
-        frame = self.size // step
         targets = {name: _paste(view, name, top * step, left * step, patch * step) for name in CHANNELS}
         fields = {
             "grid": _decode_grid(self._grids[view.shape], kind),
             "pose": shards.decode_poses(view.pose),
-            "left": np.float32(2.0 * left / frame - 1.0),
-            "top": np.float32(1.0 - 2.0 * top / frame),
-            "extent": np.float32(2.0 * patch / frame),
+            **window(top, left, patch, self.size // step),
         }
         return {**fields, **(box_filter(targets, step) if step > 1 else targets)}
+
+
+def check_patch(patch: int, size: int) -> None:
+    """Raise InputError unless patches of that side can be cut from views of ``size`` pixels a side."""
+    if patch < ALIGNMENT or patch % ALIGNMENT or patch > size:
+        raise InputError(f"patch: expected a multiple of {ALIGNMENT} up to {size}, got {patch}")
+
+
+def choose_patch(size: int) -> int:
+    """Side of the patches that suit most networks, or the largest that views of ``size`` pixels a side have."""
+    return min(_PATCH, size // ALIGNMENT * ALIGNMENT)
+
+
+def place_patch(
+    rng: np.random.Generator, shown: np.ndarray, patch: int, size: int, corner=(0, 0), step: int = 1
+) -> tuple[int, int]:
+    """Top left pixel of a patch about some pixel that is shown, in a view of ``size`` pixels a side.
+
+    ``shown`` [H, W] marks pixels of the view at ``step`` times that size, from its pixel ``corner`` on.
+    """
+    covered = np.flatnonzero(shown)
+    pick = int(covered[rng.integers(len(covered))]) if len(covered) else 0
+    row, column = np.divmod(pick, max(shown.shape[1], 1))
+    centre = np.array([corner[0] + row, corner[1] + column]) / step
+    first = centre + rng.uniform(-_JITTER, _JITTER, 2) * patch - patch / 2
+    last = (size - patch) // ALIGNMENT
+    top, left = np.clip(np.rint(first / ALIGNMENT), 0, last).astype(int) * ALIGNMENT
+    return int(top), int(left)
+
+
+def window(top: int, left: int, patch: int, size: int) -> dict[str, np.float32]:
+    """Where a patch lies in the frame ``[-1, 1]^2``, from its top left pixel in a view of ``size`` pixels a side."""
+    return {
+        "left": np.float32(2.0 * left / size - 1.0),
+        "top": np.float32(1.0 - 2.0 * top / size),
+        "extent": np.float32(2.0 * patch / size),
+    }
 
 
 def box_filter(targets: dict[str, np.ndarray], step: int) -> dict[str, np.ndarray]:
@@ -180,7 +211,7 @@ def _decode_grid(grids: dict[str, np.ndarray], kind: str) -> np.ndarray:
     return shards.decode_bits(grids[kind], len(grids["coverage"]))
 
 
-def _split(names: list[str], share: float) -> np.ndarray:
+def hold_back(names: list[str], share: float) -> np.ndarray:
     """Which shapes are held back for validation, [N]."""
     places = np.array([int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big") / 2.0**48 for name in names])
     held_back = places < share
@@ -189,7 +220,8 @@ def _split(names: list[str], share: float) -> np.ndarray:
     return held_back
 
 
-def _stack(samples: list[dict]) -> dict:
+def stack(samples: list[dict]) -> dict:
+    """Samples of the same keys, arrays or dicts of arrays, with a new leading axis."""
     first = samples[0]
-    return {k: _stack([s[k] for s in samples]) if isinstance(first[k], dict) else np.stack([s[k] for s in samples])
+    return {k: stack([s[k] for s in samples]) if isinstance(first[k], dict) else np.stack([s[k] for s in samples])
             for k in first}  # fmt: skip

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from rendernet_jax.config import Config, config_to_dict
-from rendernet_jax.data.shards import CHANNELS
+from rendernet_jax.data.source import TARGETS
 from rendernet_jax.errors import InputError
 from rendernet_jax.files import lock_folder
 from rendernet_jax.training.parallel import data_parallel
@@ -40,7 +40,8 @@ def train(
 
     Writes into ``folder``: run.json (what the run is), log.jsonl (a line each 50 steps and two an evaluation),
     checkpoints/ (latest two and best), weights.npz + weights.json (EMA weights of the best evaluation), and
-    sheets/{step}.png (validation views: reference above, network below). One process at a time may do so.
+    sheets/{step}.png (validation views: reference above, network below; of a network that draws images also those of
+    step 0, before any training). One process at a time may do so.
 
     Args:
         source: has ``batch(rng, count, patch)``, ``validation`` and ``views(indices, occupancy)``, see
@@ -78,7 +79,8 @@ def train(
 def _go_on(config, source, recipe, folder, eval_every, provenance, checkpoints, state, evaluate) -> dict:
     """The steps that are left, from a train state; returns the last evaluation's figures."""
     start = int(state["step"])
-    evaluations = [record for record in rewind_log(folder / LOG, start) if "psnr" in record]
+    records = [record for record in rewind_log(folder / LOG, start) if "psnr" in record]
+    evaluations = [record for record in records if record["step"] > 0]
     best = max((record["psnr"] for record in evaluations), default=-math.inf)
     scores = {name: value for name, value in (evaluations or [{}])[-1].items() if name != "step"}
     step = data_parallel(make_step(config, recipe))
@@ -89,6 +91,8 @@ def _go_on(config, source, recipe, folder, eval_every, provenance, checkpoints, 
             log.write(json.dumps(record, allow_nan=False) + "\n")
             log.flush()
 
+        if config.draws_images and not records and start == 0:  # what it learns is seen beside what it began with
+            write({"step": 0, **evaluate(state["ema"], 0)})
         unread, began, waited = [], time.perf_counter(), 0.0
         for done in range(start + 1, recipe.steps + 1):
             before = time.perf_counter()
@@ -127,8 +131,8 @@ def make_batch(source, recipe: Recipe, index: int) -> dict:
     rng = np.random.default_rng([recipe.seed, index])
     batch = source.batch(rng, recipe.batch, recipe.patch)
     return {
-        **{k: v for k, v in batch.items() if k not in CHANNELS},
-        "target": {k: v for k, v in batch.items() if k in CHANNELS},
+        **{k: v for k, v in batch.items() if k not in TARGETS},
+        "target": {k: v for k, v in batch.items() if k in TARGETS},
         "light": _random_lights(rng, recipe.batch),
     }
 

@@ -9,14 +9,15 @@ import numpy as np
 from rendernet_jax import metrics, shading
 from rendernet_jax.camera import Pose
 from rendernet_jax.config import Config
-from rendernet_jax.data.shards import CHANNELS
 from rendernet_jax.data.sheet import picture_sheet, save_png
+from rendernet_jax.data.source import TARGETS
 from rendernet_jax.errors import InputError
 from rendernet_jax.rendering import DEFAULT_LIGHT, render_buffers, targets
 
-KINDS = ("coverage", "binary")  # of voxels, which the views take in turn
+KINDS = ("coverage", "binary")  # of voxels, which the views take in turn where the source has no ``kinds`` of its own
 _VIEWS = 16
 _SHEET_VIEWS = 4
+_LABELS = {"given": "network"}  # of a sheet's rows, where they are not the kind of voxels
 _BEST = 100.0  # dB; equal pictures would score infinity, which JSON has no word for
 
 
@@ -34,16 +35,17 @@ class Evaluation:
 
     def __init__(self, config: Config, source, folder: pathlib.Path):
         self._config, self._folder = config, folder
-        places = np.linspace(0, len(source.validation) - 1, max(len(KINDS), min(_VIEWS, len(source.validation))))
+        self._kinds = kinds = getattr(source, "kinds", KINDS)
+        places = np.linspace(0, len(source.validation) - 1, max(len(kinds), min(_VIEWS, len(source.validation))))
         indices = [source.validation[place] for place in places.astype(int)]
-        self._views = [(kind, source.views([index], kind)) for index, kind in zip(indices, itertools.cycle(KINDS))]
-        size = self._views[0][1]["mask"].shape[1]
+        self._views = [(kind, source.views([index], kind)) for index, kind in zip(indices, itertools.cycle(kinds))]
+        size = next(value.shape[1] for name, value in self._views[0][1].items() if name in TARGETS)
         self._draw = jax.jit(lambda params, grid, pose: render_buffers(params, config, grid, Pose(**pose), size))
 
     def __call__(self, params: dict, step: int) -> dict:
         rows, scores = [], []
         for kind, view in self._views:
-            target = {name: view[name] for name in CHANNELS}
+            target = {name: value for name, value in view.items() if name in TARGETS}
             drawn = self._draw(params, view["grid"], view["pose"])
             pictures = _shade(self._config, target, drawn)
             scores.append(_score(pictures, kind))
@@ -51,12 +53,13 @@ class Evaluation:
                 scores[-1]["mask_iou"] = float(metrics.mask_iou(drawn["mask"], target["mask"])[0])
             rows += [[np.asarray(pair[k][0]) for pair in pictures.values()] for k in range(2)]
         self._folder.mkdir(exist_ok=True)
-        labels = [label for kind, _ in self._views[:_SHEET_VIEWS] for label in ("reference", kind)]
+        labels = [label for kind, _ in self._views[:_SHEET_VIEWS] for label in ("reference", _LABELS.get(kind, kind))]
         sheet = picture_sheet(rows[: 2 * _SHEET_VIEWS], row_labels=labels, column_labels=list(pictures), cell=192)
         save_png(self._folder / f"{step:07d}.png", sheet)
         names = dict.fromkeys(name for score in scores for name in score)
         mean = {name: float(np.mean([score[name] for score in scores if name in score])) for name in names}
-        judged = [f"psnr_phong_{kind}" for kind in KINDS if "phong" in pictures] or [f"psnr_{o}" for o in pictures]
+        judged = [name for kind in self._kinds if (name := f"psnr_phong_{kind}") in mean]
+        judged = judged or [f"psnr_{output}" for output in pictures]
         return {"psnr": float(np.mean([mean[name] for name in judged])), **mean}
 
 
