@@ -127,9 +127,8 @@ def read_data_set():
     from rendernet_jax.config import preset
     from rendernet_jax.data.source import Source
 
-    config = preset(_PRESET.value)
-    if _SHADER.value:
-        config = preset(_PRESET.value, heads=(("image", 1),), shader=_SHADER.value)
+    image = {"heads": (("image", 1),), "shader": _SHADER.value} if _SHADER.value else {}
+    config = preset(_PRESET.value, **image)
     return config, Source(_DATA.value, config.upsample)
 
 

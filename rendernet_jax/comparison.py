@@ -113,10 +113,9 @@ def run(plan: Plan) -> list[dict]:
     _check(plan)
     source = Source(plan.data, max(config.upsample for config in plan.networks.values()))
     files = find_meshes(plan.meshes)
-    data = _identify_data(plan.data)
     settings = {
         "recipe": dataclasses.asdict(plan.recipe),
-        "data": data,
+        "data": source.identity,
         "meshes_sha256": shards.sha256("\n".join(f"{name} {digest}" for name, digest in files.items()).encode()),
         "views": [list(view) for view in VIEWS[: plan.views]],
         "size": plan.size,
@@ -133,7 +132,7 @@ def run(plan: Plan) -> list[dict]:
             if name in rows and rows[name]["config"] == _as_json(config_to_dict(config)):
                 continue
             try:
-                rows[name] = _compare_one(plan, name, config, source, data, references.values())
+                rows[name] = _compare_one(plan, name, config, source, references.values())
             except (InputError, RuntimeError) as error:  # JAX raises the latter where memory ends
                 failed[name] = str(error)
                 print(f"{name}: failed: {error}", flush=True)
@@ -158,16 +157,12 @@ def _check(plan: Plan) -> None:
         raise InputError(f"views: expected 1 to {len(VIEWS)}, got {plan.views}")
 
 
-def _identify_data(folder) -> str:
-    manifest = shards.read_manifest(folder)
-    return shards.sha256("\n".join(shard["sha256"] for shard in manifest["shards"]).encode())
-
-
-def _compare_one(plan: Plan, name: str, config: Config, source, data: str, references) -> dict:
+def _compare_one(plan: Plan, name: str, config: Config, source, references) -> dict:
     """A network's row: trained, or trained already, then measured and scored with the averaged weights of its end."""
     folder = plan.output / name
     every = min(_EVAL_EVERY, plan.recipe.steps)
-    train(config, source, plan.recipe, folder, eval_every=every, inputs={"data": data}, provenance=plan.provenance)
+    inputs = {"data": source.identity}
+    train(config, source, plan.recipe, folder, eval_every=every, inputs=inputs, provenance=plan.provenance)
     params = Checkpoints(folder / CHECKPOINTS).restore(init_state(config, plan.recipe))["ema"]
     return {
         "name": name,

@@ -41,10 +41,13 @@ def conv(x: jax.Array, kernel: jax.Array, strides: tuple[int, ...] | None = None
 def conv_transposed(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Transposed 2D convolution with stride 2: ``[B, H, W, C]``, ``[kh, kw, C, O]`` -> ``[B, 2H, 2W, O]``.
 
-    Kernels of two taps a side or more, so that every pixel meets one.
+    Raises:
+        InputError: a kernel of less than two taps a side, with which some pixels would meet none.
     """
     if min(kernel.shape[:2]) < 2:
-        raise InputError(f"transposed convolution: expected a kernel of 2 taps a side or more, got {kernel.shape[:2]}")
+        raise InputError(
+            f"transposed convolution: expected a kernel of 2 taps a side or more, got {kernel.shape[:2]}; widen it"
+        )
     native = functools.partial(jax.lax.conv_transpose, strides=(2, 2), padding="SAME", dimension_numbers=_LAYOUT[2])
     return jax.lax.platform_dependent(x, kernel, cpu=_phases, default=native)
 
@@ -88,8 +91,8 @@ def _is_pointwise(kernel, strides):
 def _sum_of_taps(x, kernel, strides, padding, shape):
     """2D convolution as the sum of one matrix product for each tap; here for its adjoint by the kernel alone.
 
-    Pixels come last, so that the adjoint has a contiguous left side: of the layouts of a product over
-    all pixels, the one that XLA's CPU backend runs at full rate. The barrier holds XLA from choosing another.
+    Pixels come last, so that the adjoint has a contiguous left side: of the layouts of a product over all pixels, the
+    one that XLA's CPU backend runs at full rate. The barrier holds XLA from choosing another.
     """
     padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
     sides, channels = kernel.shape[:2], kernel.shape[2]

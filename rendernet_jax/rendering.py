@@ -70,7 +70,14 @@ def shade(config: Config, buffers: dict[str, jax.Array], light: Light | None, ou
 
 
 def targets(config: Config, buffers: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """What a network's heads are compared with: the G-buffer, or the picture that an image network is to draw of it."""
+    """What a network's heads are compared with: the G-buffer, or the picture that an image network is to draw of it.
+
+    Args:
+        buffers: ``[B, H, W, c]`` by name, a G-buffer or an ``image`` already.
+
+    Raises:
+        InputError: an image network's shader or light is one that no G-buffer can show.
+    """
     if not config.draws_images or "image" in buffers:
         return buffers
     if config.shader not in shading.OUTPUTS or config.light_deg is None:
