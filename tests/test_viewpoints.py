@@ -45,3 +45,18 @@ def test_turned_meshes_are_congruent_and_normalised():
             ratio = np.linalg.norm(turned.vertices[:1] - turned.vertices[1:18], axis=1) / distances
             np.testing.assert_allclose(ratio, ratio[0], rtol=1e-4)
     assert 40 <= unchanged <= 75
+
+
+def test_opened_meshes_keep_the_faces_that_they_keep():
+    vertices = np.array([(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)], np.float32) - 0.5
+    sides = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
+    faces = np.array([(a, b, c) for side in sides for a, b, c in (side[:3], (side[0], *side[2:]))], np.int32)
+    mesh = Mesh(vertices, faces)
+    rng = np.random.default_rng(3)
+    opened = [new for _ in range(200) if (new := viewpoints.random_opening(rng, mesh)) is not mesh]
+    assert 30 <= len(opened) <= 70
+    areas = {len(new.faces): 0 for new in opened}
+    for new in opened:
+        assert 0 < len(new.faces) < 12 and np.ptp(new.vertices, axis=0).max() == pytest.approx(1)
+        areas[len(new.faces)] += 1
+    assert areas.get(10, 0) > 5, "a box without one side is the commonest"

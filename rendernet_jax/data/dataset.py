@@ -52,7 +52,7 @@ class Settings:
 def make_arrays(task: Task, settings: Settings) -> dict[str, np.ndarray]:
     """The arrays of a shape's shard.
 
-    Procedural shapes are turned at times (:func:`viewpoints.random_turn`); a file's stay as they are.
+    Procedural shapes are opened and turned at times (:mod:`viewpoints`); a file's stay as they are.
 
     Raises:
         InputError: the mesh cannot be used, or no view shows anything of it.
@@ -83,7 +83,7 @@ def make_arrays(task: Task, settings: Settings) -> dict[str, np.ndarray]:
 def _make_mesh(task: Task, rng: np.random.Generator) -> Mesh:
     if task.path:
         return normalise(load_mesh(task.path, task.up))
-    return viewpoints.random_turn(rng, make_shape(task.family, task.seed))
+    return viewpoints.random_turn(rng, viewpoints.random_opening(rng, make_shape(task.family, task.seed)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Where training views are taken from, and how training shapes are turned."""
+"""Where training views are taken from, and how training shapes are turned and opened."""
 
 import dataclasses
 import math
@@ -11,6 +11,7 @@ from rendernet_jax.data.raycast import camera_axes
 
 AXIS_TURNS = 0.35  # share of the shapes turned by one of the 24 axis rotations: lying and z-up objects
 FREE_TURNS = 0.1  # share turned by any rotation
+OPENED = 0.25  # share of the shapes that lose some faces: real meshes are open more often than not
 IN_FRAME = 0.85  # least share of the object's bounding rectangle that lies inside the frame
 
 
@@ -68,6 +69,31 @@ def random_turn(rng: np.random.Generator, mesh: Mesh) -> Mesh:
     else:
         return mesh
     return normalise(dataclasses.replace(mesh, vertices=(mesh.vertices @ matrix.T).astype(np.float32)))
+
+
+def random_opening(rng: np.random.Generator, mesh: Mesh) -> Mesh:
+    """Take faces off some meshes (see the share above) and normalise them again; return most unchanged.
+
+    Half of them lose what lies beyond a plane, as a vessel without a lid, half every face that looks one way, which
+    makes boards single sheets. Either lets the outside in: what was solid becomes a skin thinner than a voxel.
+    """
+    if rng.random() >= OPENED:
+        return mesh
+    direction = rng.normal(size=3) if rng.random() < 0.5 else np.eye(3)[rng.integers(3)] * rng.choice((-1.0, 1.0))
+    direction /= np.linalg.norm(direction)
+    corners = mesh.vertices[mesh.faces].astype(np.float64)
+    if rng.random() < 0.5:
+        heights = corners.mean(1) @ direction
+        span = heights.max() - heights.min()
+        kept = heights < heights.max() - rng.uniform(0.0, 0.35) * span - 1e-6
+    else:
+        across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        kept = across @ direction < 0.5 * np.linalg.norm(across, axis=1)
+    if not kept.any():
+        return mesh
+    used, faces = np.unique(mesh.faces[kept], return_inverse=True)
+    colors = None if mesh.colors is None else mesh.colors[used]
+    return normalise(Mesh(mesh.vertices[used], faces.reshape(-1, 3).astype(np.int32), colors))
 
 
 def axis_rotation(index: int) -> np.ndarray:
