@@ -20,6 +20,7 @@ from rendernet_jax.data import shards
 from rendernet_jax.data.marching_cubes import marching_cubes
 from rendernet_jax.data.meshes import SUFFIXES, Mesh, load_mesh, normalise
 from rendernet_jax.data.references import build_scene, reference_pictures
+from rendernet_jax.data.source import flip
 from rendernet_jax.data.voxelise import voxelise
 from rendernet_jax.errors import InputError
 from rendernet_jax.evaluation import VIEWS
@@ -28,7 +29,7 @@ from rendernet_jax.files import remove_leftovers, write_atomically
 GRID = 64  # voxels on a side
 OCCUPANCIES = ("coverage", "binary")
 OUTPUTS = ("phong", "normal", "mask")
-_SCHEMA = 2  # of the files; another one after a change of what they hold, or of how it is made
+_SCHEMA = 3  # of the files; another one after a change of what they hold, or of how it is made
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,7 +174,7 @@ def _trace(path: pathlib.Path, case: Case, up: str, beside: pathlib.Path | None)
     else:
         mesh = _side_by_side(mesh, _load(beside, up, beside.stat().st_mtime_ns))
         grids = _both_grids(mesh, case.grid)
-    arrays = {occupancy: _flip(grid, case.flipped) for occupancy, grid in grids.items()}
+    arrays = {occupancy: flip(np.random.default_rng(0), grid, case.flipped) for occupancy, grid in grids.items()}
     return arrays | _pictures(build_scene(mesh), case) | {"closed": np.asarray(is_closed(mesh))}
 
 
@@ -211,8 +212,3 @@ def _both_grids(mesh: Mesh, grid: int) -> dict[str, np.ndarray]:
 def _side_by_side(first: Mesh, second: Mesh) -> Mesh:
     vertices = [0.5 * mesh.vertices + [x, 0.0, 0.0] for x, mesh in ((-0.25, first), (0.25, second))]
     return Mesh(np.concatenate(vertices), np.concatenate([first.faces, second.faces + len(first.vertices)]))
-
-
-def _flip(grid: np.ndarray, share: float) -> np.ndarray:
-    chosen = np.random.default_rng(0).random(grid.shape) < share
-    return np.where(chosen, 1.0 - grid, grid)

@@ -14,6 +14,8 @@ from rendernet_jax.errors import InputError
 
 GRIDS = {"coverage": 0.6, "binary": 0.25, "sampled": 0.15}  # how often a training sample sees each kind
 HALF_SIZE = 0.25  # share of the training samples whose view is box-filtered to half its size
+NOISY = 0.1  # share of the training samples in whose grid some voxels are flipped
+MOST_FLIPPED = 0.02  # of a noisy grid's voxels
 TARGETS = (*CHANNELS, "image")  # what of a batch a network is to draw: a G-buffer, or a picture as it is
 ALIGNMENT = 8  # pixel offsets of patches are multiples of it: whole camera-grid columns
 _PATCH = 192  # pixels
@@ -83,7 +85,7 @@ class Source:
         Returns:
             Float32 arrays:
 
-            - ``grid`` ``[B, G, G, G, 1]``, of the kinds and frequencies of :data:`GRIDS`.
+            - ``grid`` ``[B, G, G, G, 1]``, of the kinds and frequencies of :data:`GRIDS`; some are noisy.
             - ``pose``: dict of the fields of :class:`~rendernet_jax.camera.Pose`, ``[B]`` and ``[B, 3]``.
             - ``left``, ``top``, ``extent`` ``[B]``: the patch in the frame ``[-1, 1]^2`` (smallest q_x, largest q_y,
               side).
@@ -101,7 +103,10 @@ class Source:
             kind = str(rng.choice(list(GRIDS), p=list(GRIDS.values())))
             corner = (view.top, view.left)
             top, left = place_patch(rng, view.channels["mask"], patch, self.size // step, corner, step)
-            samples.append(self._cut(view, kind, top, left, patch, step))
+            sample = self._cut(view, kind, top, left, patch, step)
+            if rng.random() < NOISY:
+                sample["grid"] = flip(rng, sample["grid"], rng.uniform(0.0, MOST_FLIPPED))
+            samples.append(sample)
         return stack(samples)
 
     def views(self, indices, occupancy: str = "coverage") -> dict:
@@ -123,6 +128,11 @@ class Source:
             **window(top, left, patch, self.size // step),
         }
         return {**fields, **(box_filter(targets, step) if step > 1 else targets)}
+
+
+def flip(rng: np.random.Generator, grid: np.ndarray, share: float) -> np.ndarray:
+    """The grid with about that share of its voxels v replaced by 1 - v; same shape and type."""
+    return np.where(rng.random(grid.shape, np.float32) < share, 1 - grid, grid)
 
 
 def check_patch(patch: int, size: int) -> None:
