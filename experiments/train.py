@@ -19,7 +19,7 @@ from absl import flags
 from . import _launch as launch
 
 _SHADERS = ("phong", "toon", "contour", "ao")
-_PRESET = flags.DEFINE_string("preset", "compact", "Network: paper, compact or tiny.")
+_PRESET = flags.DEFINE_string("preset", "compact", "Network: compact, paper, tiny, or the baselines ec and ec-deep.")
 _HEADS = flags.DEFINE_enum(
     "heads", None, ["gbuffer", "image"], "A G-buffer for every shader and light (default), or the pictures of --shader."
 )
@@ -67,14 +67,17 @@ def main():
     recipe = Recipe(
         steps=_STEPS.value,
         batch=_BATCH.value,
-        patch=_PATCH.value or choose_patch(source.size),
+        patch=_PATCH.value or config.size or choose_patch(source.size),
         rate=_RATE.value,
         ema=_EMA.value,
         bf16=_BF16.value,
         seed=_SEED.value,
     )
-    if recipe.patch % config.multiple:
-        raise InputError(f"--patch: expected a multiple of {config.multiple}, got {recipe.patch}")
+    if recipe.patch % config.multiple or config.size not in (None, recipe.patch):
+        wanted = f"{config.size}, whole views" if config.size else f"a multiple of {config.multiple}"
+        raise InputError(
+            f"--patch: expected {wanted}, for {config.name}, got {recipe.patch}; change it or leave it out"
+        )
     warm_start, warm_start_sha256 = None, None
     if _WEIGHTS.value:
         warm_start, found = load_weights(_WEIGHTS.value)
@@ -124,12 +127,13 @@ def check_flags() -> None:
 
 def read_data_set():
     """Network and source for --data."""
-    from rendernet_jax.config import preset
+    from rendernet_jax.config import fit_size, preset
     from rendernet_jax.data.source import Source
 
     image = {"heads": (("image", 1),), "shader": _SHADER.value} if _SHADER.value else {}
     config = preset(_PRESET.value, **image)
-    return config, Source(_DATA.value, config.upsample)
+    source = Source(_DATA.value, 1 if config.encoder else config.upsample)
+    return fit_size(config, source.size), source
 
 
 def read_pictures():

@@ -32,6 +32,17 @@ class Stage:
 
 
 @dataclasses.dataclass(frozen=True)
+class Encoder:
+    """Of an encoder-decoder: what reads the object grid, and the small picture that the 2D stages enlarge."""
+
+    widths: tuple[int, ...]  # of 3D convolutions, each of which halves the grid
+    blocks: int  # 3D residual blocks after each of them
+    vector: int  # numbers that stand for the object
+    width: int  # channels of the first picture
+    side: int  # of the first picture, cells
+
+
+@dataclasses.dataclass(frozen=True)
 class Config:
     """Everything that fixes a network's parameters; hashable, so it may be a static argument of ``jax.jit``."""
 
@@ -50,6 +61,7 @@ class Config:
     dropout: float = 0.0
     shader: str = ""  # of a head "image": what its pictures show, one of shading.OUTPUTS or a name of the user's own
     light_deg: tuple[float, float] | None = (35.0, 40.0)  # of their light, azimuth and elevation; None: not known
+    encoder: Encoder | None = None  # makes it an encoder-decoder, which has no camera grid (see baselines.py)
 
     def __post_init__(self):
         """Raise InputError if the last stage is finer than the picture, or no sub-pixel step leads there."""
@@ -75,6 +87,11 @@ class Config:
         return self.upsample * self._stride * 2**lowest
 
     @property
+    def size(self) -> int | None:
+        """Side of the only pictures that the network can make, None if any multiple of ``multiple`` will do."""
+        return self.encoder.side * self.upsample if self.encoder else None
+
+    @property
     def draws_images(self) -> bool:
         """Whether the network draws shaded pictures itself (section 3 of the paper), not a G-buffer."""
         return "image" in dict(self.heads)
@@ -83,6 +100,8 @@ class Config:
     def _stride(self) -> int:
         return math.prod(layer.strides[0] for layer in self.volume)
 
+
+_DECODER = {"upsample": 64, "projection": (), "analytic": False}
 
 PRESETS = {
     "paper": Config(
@@ -115,6 +134,28 @@ PRESETS = {
             Stage(32, 1, resample=1),
         ),
     ),
+    "ec": Config(
+        name="ec",
+        encoder=Encoder(widths=(16, 32, 64, 64), blocks=0, vector=128, width=64, side=8),
+        **_DECODER,
+        stages=(
+            Stage(128, 3, resample=1),
+            Stage(96, 3, resample=1),
+            Stage(64, 3, resample=1),
+            Stage(32, 3, resample=1),
+        ),
+    ),
+    "ec-deep": Config(
+        name="ec-deep",
+        encoder=Encoder(widths=(16, 32, 48, 48), blocks=1, vector=128, width=64, side=8),
+        **_DECODER,
+        stages=(
+            Stage(96, 3, blocks=1, resample=1),
+            Stage(64, 3, blocks=1, resample=1),
+            Stage(48, 3, blocks=1, resample=1),
+            Stage(32, 3, resample=1),
+        ),
+    ),
     "tiny": Config(
         name="tiny",
         depth=32,
@@ -133,6 +174,19 @@ def preset(name: str, heads: tuple[tuple[str, int], ...] = BUFFERS, channels: in
     return dataclasses.replace(PRESETS[name], heads=tuple(heads), channels=channels, shader=shader)
 
 
+def fit_size(config: Config, size: int) -> Config:
+    """The same network for pictures of ``size`` pixels; only an encoder-decoder has a size of its own.
+
+    Raises:
+        InputError: it can't be made for that size.
+    """
+    if config.encoder is None:
+        return config
+    if size < config.upsample or size % config.upsample:
+        raise InputError(f"size: expected a multiple of {config.upsample} for network {config.name!r}, got {size}")
+    return dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, side=size // config.upsample))
+
+
 def config_to_dict(config: Config) -> dict:
     """JSON-ready form of a config."""
     return dataclasses.asdict(config)
@@ -148,6 +202,9 @@ def config_from_dict(fields: dict) -> Config:
         fields["projection"] = tuple(fields["projection"])
         if fields.get("light_deg") is not None:
             fields["light_deg"] = tuple(fields["light_deg"])
+        if fields.get("encoder") is not None:
+            encoder = Encoder(**fields["encoder"])
+            fields["encoder"] = dataclasses.replace(encoder, widths=tuple(encoder.widths))
         return Config(**fields)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(

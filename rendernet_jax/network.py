@@ -12,67 +12,12 @@ import numpy as np
 from flax import nnx
 
 from rendernet_jax import composite
+from rendernet_jax.baselines import EncoderDecoder
+from rendernet_jax.camera import Pose
 from rendernet_jax.config import Config
-from rendernet_jax.conv import conv, conv_transposed, depth_to_space, space_to_depth, upsample
+from rendernet_jax.conv import depth_to_space, upsample
 from rendernet_jax.errors import InputError
-
-_LINEAR = ("normal", "depth")  # every other head ends in a sigmoid
-
-
-# --- modules --------------------------------------------------------------------------------------------------------
-
-
-class Conv(nnx.Module):
-    """Convolution with bias over 2 or 3 spatial axes, He-initialised (He et al. 2015) times ``gain``."""
-
-    def __init__(self, rank, inputs, outputs, kernel, *, rngs, strides=None, transposed=False, gain=1.0):
-        init = nnx.initializers.variance_scaling(2.0 * gain**2, "fan_in", "normal")
-        self.kernel = nnx.Param(init(rngs.params(), (kernel,) * rank + (inputs, outputs), jnp.float32))
-        self.bias = nnx.Param(jnp.zeros((outputs,)))
-        self.strides, self.transposed = strides, transposed
-
-    def __call__(self, x):
-        if self.transposed:
-            return conv_transposed(x, self.kernel[...]) + _along_last(self.bias[...], x.ndim)
-        return conv(x, self.kernel[...], self.strides) + _along_last(self.bias[...], x.ndim)
-
-
-class PReLU(nnx.Module):
-    """Leaky rectifier with one learned slope per channel, 0 at the start (He et al. 2015)."""
-
-    def __init__(self, channels):
-        self.slope = nnx.Param(jnp.zeros((channels,)))
-
-    def __call__(self, x):
-        return jnp.maximum(x, 0) + _along_last(self.slope[...], x.ndim) * jnp.minimum(x, 0)
-
-
-class Block(nnx.Module):
-    """Residual block: convolution, PReLU, convolution, plus the input."""
-
-    def __init__(self, rank, width, *, rngs):
-        self.conv0 = Conv(rank, width, width, 3, rngs=rngs)
-        self.act = PReLU(width)
-        self.conv1 = Conv(rank, width, width, 3, rngs=rngs, gain=0.1)
-
-    def __call__(self, x):
-        return x + self.conv1(self.act(self.conv0(x)))
-
-
-class Blocks(nnx.Module):
-    """Residual blocks, then a convolution without activation, plus the stage's input (the long skip)."""
-
-    def __init__(self, rank, width, count, *, rngs):
-        self.count = count
-        for i in range(count):
-            setattr(self, f"block{i}", Block(rank, width, rngs=rngs))
-        self.last = Conv(rank, width, width, 3, rngs=rngs, gain=0.1)
-
-    def __call__(self, x):
-        y = x
-        for i in range(self.count):
-            y = getattr(self, f"block{i}")(y)
-        return x + self.last(y)
+from rendernet_jax.layers import Blocks, Conv, PReLU, StageModule, dropout, finish_heads
 
 
 class Projection(nnx.Module):
@@ -90,36 +35,6 @@ class Projection(nnx.Module):
         for i in range(self.count):
             x = getattr(self, f"act{i}")(getattr(self, f"conv{i}")(x))
         return x
-
-
-class StageModule(nnx.Module):
-    """What a :class:`Stage` describes; ``remembered`` is the channel count of the picture it joins, 0 for none."""
-
-    def __init__(self, inputs, stage, config, remembered, *, rngs):
-        self.resample, self.transposed = stage.resample, config.transposed
-        self.has_entry, self.has_join, self.has_blocks = stage.kernel > 0, remembered > 0, stage.blocks > 0
-        if self.has_entry:
-            inputs *= 4 if stage.resample < 0 else 1
-            up = stage.resample > 0
-            outputs = stage.width * (4 if up and not config.transposed else 1)
-            self.entry = Conv(2, inputs, outputs, stage.kernel, rngs=rngs, transposed=up and config.transposed)
-            self.act = PReLU(stage.width)
-        if self.has_join:
-            self.join = Conv(2, remembered, stage.width, 1, rngs=rngs)
-        if self.has_blocks:
-            self.blocks = Blocks(2, stage.width, stage.blocks, rngs=rngs)
-
-    def __call__(self, x, remembered):
-        if self.resample < 0:
-            x = space_to_depth(x)
-        if self.has_entry:
-            x = self.entry(x)
-            if self.resample > 0 and not self.transposed:
-                x = depth_to_space(x)
-            if self.has_join:
-                x = x + self.join(remembered)
-            x = self.act(x)
-        return self.blocks(x) if self.has_blocks else x
 
 
 class RenderNet(nnx.Module):
@@ -170,46 +85,31 @@ class RenderNet(nnx.Module):
                 remembered.append(x)
             joined = remembered.pop() if stage.resample > 0 and remembered else None
             x = getattr(self, f"stage{i}")(x, joined)
-            if key is not None and self.config.dropout:
-                x = _dropout(jax.random.fold_in(key, i), x, self.config.dropout)
+            x = dropout(None if key is None else jax.random.fold_in(key, i), x, self.config.dropout)
         return depth_to_space(self.head(x), self.config.subpixel).astype(jnp.float32)
 
     def finish(self, x, analytic, grid):
         """Raw pictures -> each head's, within its range."""
-        names, counts = zip(*self.config.heads, strict=True)
-        raw = dict(zip(names, _split(x, counts), strict=True))
+        known = {}
         if analytic is not None:  # heads with an analytic counterpart learn the difference
-            for name, known in (("normal", analytic[2]), ("depth", analytic[1])):
-                if name in raw:
-                    raw[name] = raw[name] + upsample(known, self.config.upsample)
-        if "normal" in raw:  # a mean of unit vectors lies in the unit ball
-            raw["normal"] *= jax.lax.rsqrt(jnp.maximum(jnp.sum(raw["normal"] ** 2, axis=-1, keepdims=True), 1.0))
-        buffers = {name: v if name in _LINEAR else jax.nn.sigmoid(v) for name, v in raw.items()}
+            known = {"normal": analytic[2], "depth": analytic[1]}
+            known = {name: upsample(picture, self.config.upsample) for name, picture in known.items()}
+        buffers = finish_heads(x, self.config.heads, known)
         # Zero padding makes a convolution answer faintly along the frame; where nothing is, nothing is drawn.
         drawn = upsample(composite.near_something(jnp.max(grid, axis=-1)), self.config.upsample)
         return {name: v * drawn if name in ("mask", "contour") else v for name, v in buffers.items()}
 
 
-def _along_last(vector, ndim):
-    return vector.reshape((1,) * (ndim - 1) + (-1,))
-
-
-def _split(x, counts):
-    edges = [sum(counts[:i]) for i in range(1, len(counts))]
-    return jnp.split(x, edges, axis=-1)
-
-
-def _dropout(key, x, rate):
-    keep = jax.random.bernoulli(key, 1.0 - rate, x.shape)
-    return jnp.where(keep, x / (1.0 - rate), jnp.zeros((), x.dtype))
-
-
 # --- functional wall ------------------------------------------------------------------------------------------------
+
+
+def _build(config: Config, rngs: nnx.Rngs) -> nnx.Module:
+    return (EncoderDecoder if config.encoder else RenderNet)(config, rngs=rngs)
 
 
 @functools.cache
 def _structure(config: Config):
-    return nnx.split(nnx.eval_shape(lambda: RenderNet(config, rngs=nnx.Rngs(0))))
+    return nnx.split(nnx.eval_shape(lambda: _build(config, nnx.Rngs(0))))
 
 
 def shapes(config: Config) -> dict:
@@ -220,7 +120,7 @@ def shapes(config: Config) -> dict:
 
 def init(key: jax.Array, config: Config) -> dict:
     """Random parameters: a plain nested dict of float32 arrays."""
-    return nnx.to_pure_dict(nnx.state(RenderNet(config, rngs=nnx.Rngs(key)), nnx.Param))
+    return nnx.to_pure_dict(nnx.state(_build(config, nnx.Rngs(key)), nnx.Param))
 
 
 def check_params(params: dict, config: Config) -> None:
@@ -258,6 +158,8 @@ def apply(params: dict, config: Config, grid: jax.Array, columns=None, *, key=No
     Raises:
         InputError: the grid or the parameters do not fit the config.
     """
+    if config.encoder:
+        raise InputError(f"network {config.name!r} reads object grids, no camera grid; call rendering.render_buffers")
     side = config.multiple // config.upsample
     if grid.ndim != 5 or grid.shape[3:] != (config.depth, config.channels) or any(n % side for n in grid.shape[1:3]):
         raise InputError(
@@ -269,6 +171,26 @@ def apply(params: dict, config: Config, grid: jax.Array, columns=None, *, key=No
     return bind(params, config, dtype)(jnp.asarray(grid, jnp.float32), columns, key, dtype)
 
 
-def bind(params: dict, config: Config, dtype=jnp.float32) -> RenderNet:
-    """The module with these parameters, whose parts (``read``, ``project``, ``draw``) may be run one by one."""
+def encode_decode(params: dict, config: Config, grid: jax.Array, pose: Pose, *, key=None, dtype=jnp.float32) -> dict:
+    """Run an encoder-decoder (:mod:`rendernet_jax.baselines`) on object grids.
+
+    Args:
+        params: from :func:`init`.
+        config: one with an ``encoder``.
+        grid: ``[B, X, Y, Z, C]``; B is 1 or the number of poses.
+        pose: fields ``[N]`` or scalars.
+        key, dtype: as in :func:`apply`.
+
+    Returns:
+        for each head ``[N, size, size, c]``, within the ranges of :func:`apply`, size being ``config.size``.
+
+    Raises:
+        InputError: the parameters do not fit the config.
+    """
+    check_params(params, config)
+    return bind(params, config, dtype)(jnp.asarray(grid, jnp.float32), pose, key, dtype)
+
+
+def bind(params: dict, config: Config, dtype=jnp.float32) -> nnx.Module:
+    """The module with these parameters: ``read``, ``project`` and ``draw`` of a RenderNet may be run one by one."""
     return nnx.merge(_structure(config)[0], jax.tree.map(lambda p: p.astype(dtype), params))

@@ -20,6 +20,11 @@ DEFAULT_LIGHT = light_from_degrees()
 
 def check_size(config: Config, size: int) -> None:
     """Raise InputError unless the network can make pictures of this side."""
+    if config.size not in (None, size):
+        raise InputError(
+            f"size: expected {config.size} for network {config.name!r}, got {size}; an encoder-decoder draws pictures "
+            "of one size alone"
+        )
     if not isinstance(size, int | np.integer) or size < config.multiple or size % config.multiple:
         near = max(config.multiple, round(size / config.multiple) * config.multiple)
         raise InputError(
@@ -106,7 +111,8 @@ def render_buffers(
         grid: ``[B, X, Y, Z, C]`` occupancy in [0, 1]; B is 1 or the number of poses.
         pose: fields ``[N]`` or scalars.
         size: side of the picture in pixels.
-        window: for a patch of ``size`` pixels, the part of the frame it shows; the whole frame if None.
+        window: for a patch of ``size`` pixels, the part of the frame it shows; the whole frame if None. An
+            encoder-decoder draws whole frames alone.
         key: dropout key (training only).
         dtype: of the network's arithmetic.
 
@@ -122,6 +128,8 @@ def render_buffers(
             f"grid: expected {config.channels} channels for network {config.name!r}, got {jnp.shape(grid)[-1]}; "
             "use other weights or keep only those channels"
         )
+    if config.encoder:
+        return network.encode_decode(params, config, grid, pose, key=key, dtype=dtype)
     side = size // config.upsample
 
     def draw(grid, pose, window):

@@ -13,6 +13,8 @@ ORDER = [
     "voxels",
     "composite",
     "config",
+    "layers",
+    "baselines",
     "network",
     "shading",
     "rendering",

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.scipy.ndimage import map_coordinates
 
-from rendernet_jax import camera, network, voxels
+from rendernet_jax import camera, layers, network, voxels
 from rendernet_jax.config import Config
 from rendernet_jax.voxels import Window, frame_axes
 
@@ -23,7 +23,7 @@ def _structure(config: Config):
 def _plain(module):
     """Replace every convolution in the module, at any depth, by Flax's."""
     for name, part in list(vars(module).items()):
-        if isinstance(part, network.Conv):
+        if isinstance(part, layers.Conv):
             *sides, inputs, outputs = part.kernel.shape
             layer = nnx.ConvTranspose if part.transposed else nnx.Conv
             strides = 2 if part.transposed else part.strides or 1

@@ -9,7 +9,7 @@ import re
 
 import numpy as np
 
-from rendernet_jax.config import Config, preset
+from rendernet_jax.config import Config, fit_size, preset
 from rendernet_jax.data.inputs import read_object
 from rendernet_jax.data.meshes import SUFFIXES as MESH_SUFFIXES
 from rendernet_jax.data.picture_files import decode_picture, open_pictures
@@ -45,6 +45,7 @@ def picture_network(name: str, shader: str, source: Pictures) -> Config:
     config = preset(name, (("image", source.channels),), source.grid_channels, shader)
     config = dataclasses.replace(config, light_deg=None)
     try:
+        config = fit_size(config, source.size)
         check_size(config, source.size)
     except InputError as error:
         raise InputError(f"pictures: {error}, or resize the pictures") from error

@@ -1,0 +1,118 @@
+"""Layers that networks are built of: convolutions, residual blocks, stages of 2D convolutions, and how heads end."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from rendernet_jax.conv import conv, conv_transposed, depth_to_space, space_to_depth
+
+_LINEAR = ("normal", "depth")  # every other head ends in a sigmoid
+
+
+class Conv(nnx.Module):
+    """Convolution with bias over 2 or 3 spatial axes, He-initialised (He et al. 2015) times ``gain``."""
+
+    def __init__(self, rank, inputs, outputs, kernel, *, rngs, strides=None, transposed=False, gain=1.0):
+        init = nnx.initializers.variance_scaling(2.0 * gain**2, "fan_in", "normal")
+        self.kernel = nnx.Param(init(rngs.params(), (kernel,) * rank + (inputs, outputs), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros((outputs,)))
+        self.strides, self.transposed = strides, transposed
+
+    def __call__(self, x):
+        if self.transposed:
+            return conv_transposed(x, self.kernel[...]) + _along_last(self.bias[...], x.ndim)
+        return conv(x, self.kernel[...], self.strides) + _along_last(self.bias[...], x.ndim)
+
+
+class PReLU(nnx.Module):
+    """Leaky rectifier with one learned slope per channel, 0 at the start (He et al. 2015)."""
+
+    def __init__(self, channels):
+        self.slope = nnx.Param(jnp.zeros((channels,)))
+
+    def __call__(self, x):
+        return jnp.maximum(x, 0) + _along_last(self.slope[...], x.ndim) * jnp.minimum(x, 0)
+
+
+class Block(nnx.Module):
+    """Residual block: convolution, PReLU, convolution, plus the input."""
+
+    def __init__(self, rank, width, *, rngs):
+        self.conv0 = Conv(rank, width, width, 3, rngs=rngs)
+        self.act = PReLU(width)
+        self.conv1 = Conv(rank, width, width, 3, rngs=rngs, gain=0.1)
+
+    def __call__(self, x):
+        return x + self.conv1(self.act(self.conv0(x)))
+
+
+class Blocks(nnx.Module):
+    """Residual blocks, then a convolution without activation, plus the stage's input (the long skip)."""
+
+    def __init__(self, rank, width, count, *, rngs):
+        self.count = count
+        for i in range(count):
+            setattr(self, f"block{i}", Block(rank, width, rngs=rngs))
+        self.last = Conv(rank, width, width, 3, rngs=rngs, gain=0.1)
+
+    def __call__(self, x):
+        y = x
+        for i in range(self.count):
+            y = getattr(self, f"block{i}")(y)
+        return x + self.last(y)
+
+
+class StageModule(nnx.Module):
+    """What a :class:`Stage` describes; ``remembered`` is the channel count of the picture it joins, 0 for none."""
+
+    def __init__(self, inputs, stage, config, remembered, *, rngs):
+        self.resample, self.transposed = stage.resample, config.transposed
+        self.has_entry, self.has_join, self.has_blocks = stage.kernel > 0, remembered > 0, stage.blocks > 0
+        if self.has_entry:
+            inputs *= 4 if stage.resample < 0 else 1
+            up = stage.resample > 0
+            outputs = stage.width * (4 if up and not config.transposed else 1)
+            self.entry = Conv(2, inputs, outputs, stage.kernel, rngs=rngs, transposed=up and config.transposed)
+            self.act = PReLU(stage.width)
+        if self.has_join:
+            self.join = Conv(2, remembered, stage.width, 1, rngs=rngs)
+        if self.has_blocks:
+            self.blocks = Blocks(2, stage.width, stage.blocks, rngs=rngs)
+
+    def __call__(self, x, remembered):
+        if self.resample < 0:
+            x = space_to_depth(x)
+        if self.has_entry:
+            x = self.entry(x)
+            if self.resample > 0 and not self.transposed:
+                x = depth_to_space(x)
+            if self.has_join:
+                x = x + self.join(remembered)
+            x = self.act(x)
+        return self.blocks(x) if self.has_blocks else x
+
+
+def dropout(key, x, rate):
+    """Each number zero with probability ``rate``, the others scaled up to keep the mean; ``x`` itself without a key."""
+    if key is None or not rate:
+        return x
+    keep = jax.random.bernoulli(key, 1.0 - rate, x.shape)
+    return jnp.where(keep, x / (1.0 - rate), jnp.zeros((), x.dtype))
+
+
+def finish_heads(x, heads, known):
+    """Raw pictures ``[B, H, W, sum of counts]`` -> each head's by name, within its range.
+
+    ``heads`` are pairs of name and count; ``known`` holds pictures by name to which a head adds what they miss.
+    """
+    names, counts = zip(*heads, strict=True)
+    edges = [sum(counts[:i]) for i in range(1, len(counts))]
+    raw = dict(zip(names, jnp.split(x, edges, axis=-1), strict=True))
+    raw |= {name: raw[name] + picture for name, picture in known.items() if name in raw}
+    if "normal" in raw:  # a mean of unit vectors lies in the unit ball
+        raw["normal"] *= jax.lax.rsqrt(jnp.maximum(jnp.sum(raw["normal"] ** 2, axis=-1, keepdims=True), 1.0))
+    return {name: v if name in _LINEAR else jax.nn.sigmoid(v) for name, v in raw.items()}
+
+
+def _along_last(vector, ndim):
+    return vector.reshape((1,) * (ndim - 1) + (-1,))
