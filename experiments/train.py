@@ -8,7 +8,7 @@ Each entry of poses.json names a picture, the voxel or mesh file it shows, and i
 tell all that, as in the 2018 tar files: {object}_p{azimuth}_t{polar}_r{radius}.png.
 
 The same command continues an interrupted run, exactly. OUTPUT/weights.npz holds the averaged (EMA) weights of the best
-evaluation; ``render --weights=OUTPUT`` draws with them. OUTPUT/sheets shows unseen views, of pictures from step 0 on.
+evaluation, with which ``render --weights=OUTPUT`` draws; OUTPUT/sheets shows unseen views.
 """
 
 import dataclasses

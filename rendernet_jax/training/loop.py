@@ -40,8 +40,8 @@ def train(
 
     Writes into ``folder``: run.json (what the run is), log.jsonl (a line each 50 steps and two an evaluation),
     checkpoints/ (latest two and best), weights.npz + weights.json (EMA weights of the best evaluation), and
-    sheets/{step}.png (validation views: reference above, network below; of a network that draws images also those of
-    step 0, before any training). One process at a time may do so.
+    sheets/{step}.png (validation views: reference above, network below; of a network that draws images also what it
+    drew before any training). One process at a time may do so.
 
     Args:
         source: has ``batch(rng, count, patch)``, ``validation`` and ``views(indices, occupancy)``, see
@@ -71,8 +71,8 @@ def train(
     with lock_folder(folder):
         checkpoints = open_run(folder, description)
         state = init_state(config, recipe, warm_start)
+        evaluate = Evaluation(config, source, folder / SHEETS, state["ema"] if config.draws_images else None)
         state = checkpoints.restore(state) or state
-        evaluate = Evaluation(config, source, folder / SHEETS)
         return _go_on(config, source, recipe, folder, eval_every, provenance or {}, checkpoints, state, evaluate)
 
 
