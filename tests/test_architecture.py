@@ -29,6 +29,10 @@ ORDER = [
     "mesh_scores",
     "report",
     "scoreboard",
+    "reproduction_plan",
+    "reproduction_text",
+    "reproduction_report",
+    "reproduction",
     "batch_render",
     "benchmark",
 ]
