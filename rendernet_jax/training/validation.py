@@ -23,10 +23,10 @@ _BEST = 100.0  # dB; equal pictures would score infinity, which JSON has no word
 class Evaluation:
     """``evaluation(params, step)`` draws views spread over the validation set, in turn from coverage and binary voxels.
 
-    It writes ``folder/{step}.png`` (reference, what the parameters ``before`` draw, if given, and the network), and
-    returns the means over the views: ``psnr_{output}``, ``psnr_phong_{kind}`` for each kind of voxels, ``mask_iou``, and
-    ``psnr``, by which the best weights are chosen: the mean of ``psnr_phong_coverage`` and ``psnr_phong_binary``, or of
-    every ``psnr_{output}`` of a network that draws no Phong picture.
+    It writes ``folder/{step}.png`` (reference, what parameters ``before`` draw if given, and the network) and returns
+    means over the views: ``psnr_{output}``, ``psnr_phong_{kind}`` for each kind of voxels, ``mask_iou``, and ``psnr``,
+    by which the best weights are chosen: the mean of ``psnr_phong_coverage`` and ``psnr_phong_binary``, or of every
+    ``psnr_{output}`` of a network that draws no Phong picture.
 
     Raises (when called):
         InputError: the network has no head that the data can judge.
