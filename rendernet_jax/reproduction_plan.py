@@ -61,7 +61,7 @@ class Scale:
 
 
 SCALES = {
-    # Two CPU cores, about an hour.
+    # Two CPU cores, less than an hour.
     "small": Scale(
         name="small",
         contenders=(
@@ -76,9 +76,9 @@ SCALES = {
         test_shapes=2,
         test_views=2,
         probe_steps=24,
-        search_seconds=30,
-        train_seconds=5 * 60,
-        image_seconds=100,
+        search_seconds=25,
+        train_seconds=4 * 60,
+        image_seconds=80,
     ),
     # A node of eight GPUs of 80 GB, 32 CPU cores and 128 GB of memory (the views take 30 GB): about three days.
     "paper": Scale(
