@@ -3,7 +3,10 @@
 import os
 import pathlib
 
-os.environ["JAX_PLATFORMS"] = "cpu"  # read when JAX is first imported
+# Both are read when JAX is first imported. Most programs here run a few times, on little: optimising them would take
+# longer than it saves.
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import jax
 import pytest

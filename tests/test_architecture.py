@@ -20,6 +20,7 @@ ORDER = [
     "rendering",
     "losses",
     "metrics",
+    "inverse",
     "weights",
     "data",
     "training",
@@ -34,6 +35,8 @@ ORDER = [
     "reproduction_report",
     "reproduction",
     "batch_render",
+    "reconstruction_report",
+    "reconstruction",
     "benchmark",
 ]
 

@@ -1,0 +1,69 @@
+"""Fit pose, light and colour of a known shape to a photo, and show it from new views.
+
+    python -m experiments.reconstruct --image=photo.png --mesh=chair.obj --output=out/fit
+    python -m experiments.reconstruct --image=photo.jpg --mask=mask.png --voxels=chair.binvox --output=out/fit
+
+The object is found by --mask, the photo's alpha channel, or a plain background. OUTPUT/report.html shows everything,
+fit.json has the pose, which refers to the photo padded to a centred square. Ctrl-C writes the best so far.
+"""
+
+import sys
+
+from absl import flags
+
+from . import _launch as launch
+
+_IMAGE = flags.DEFINE_string("image", None, "Photo: png, jpg or webp.")
+_MASK = flags.DEFINE_string("mask", None, "Mask of the photo's size, white on the object; found if left out.")
+_MESH = flags.DEFINE_string("mesh", None, "Mesh file of the object: its shape is known.")
+_VOXELS = flags.DEFINE_string("voxels", None, "Voxel file of the object, in place of --mesh.")
+_UP = flags.DEFINE_enum("up", "y", ["y", "z"], "Upward axis of the mesh file; never guessed.")
+_WEIGHTS = flags.DEFINE_string("weights", "compact", "Shipped weights by name, or the folder of a training run.")
+_STARTS = flags.DEFINE_integer("starts", 64, "View directions that are tried, over the whole sphere.", 8, 4096)
+_FIX = flags.DEFINE_list("fix", "", "Some of pose,light,albedo: held as --init gives them.")
+_INIT = flags.DEFINE_string("init", None, "JSON file with pose, light or albedo to start from, as fit.json has them.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for what is found.")
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace a reconstruction that is there already.")
+
+
+def main():
+    """Flags to one fit."""
+    launch.require(image=_IMAGE.value, output=_OUTPUT.value)
+    launch.keep_compiled_programs()
+    from rendernet_jax import reconstruction
+    from rendernet_jax.errors import InputError
+    from rendernet_jax.evaluation import show
+    from rendernet_jax.provenance import command, machine
+
+    if bool(_MESH.value) == bool(_VOXELS.value):
+        got = "both" if _MESH.value else "neither"
+        raise InputError(f"--mesh, --voxels: expected one of them, got {got}; the shape must be known")
+    output = launch.prepare_output(_OUTPUT.value)
+    launch.refuse_existing([output / name for name in reconstruction.WRITTEN], _OVERWRITE.value)
+    job = reconstruction.Job(
+        image=_IMAGE.value,
+        shape=_MESH.value or _VOXELS.value,
+        output=output,
+        mask=_MASK.value,
+        up=_UP.value,
+        weights=_WEIGHTS.value,
+        starts=_STARTS.value,
+        init=_INIT.value,
+        fixed=tuple(_FIX.value),
+    )
+    fit = reconstruction.run(job, {"command": command(), **machine()})
+    pose, light = fit["pose"], fit["light"]
+    print(
+        f"azimuth {pose['azimuth_deg']:.1f}, elevation {pose['elevation_deg']:.1f}, roll {pose['roll_deg']:.1f} degrees"
+    )
+    print(f"light azimuth {light['azimuth_deg']:.1f}, elevation {light['elevation_deg']:.1f} degrees")
+    print(
+        f"mask IoU {fit['mask_iou']:.3f}, PSNR {show(fit['psnr'])} dB, {fit['seconds']:.1f} s; see {output}/report.html"
+    )
+    if fit["interrupted"]:
+        print("interrupted: this is the best so far", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    launch.run(main)

@@ -1,0 +1,221 @@
+"""Pose, light and albedo of a known shape in a picture: search by silhouette, then refine through the network."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rendernet_jax.camera import Light, Pose, rotation
+from rendernet_jax.config import Config
+from rendernet_jax.conv import one_by_one
+from rendernet_jax.errors import InputError
+from rendernet_jax.inverse import photometric, silhouette, unknowns
+from rendernet_jax.inverse.unknowns import Unknowns
+
+_COARSE, _FINE = 32, 64  # sides of silhouettes
+_ROLLS = (-0.5, -0.25, 0.0, 0.25, 0.5)  # radians, of the first starts
+_KEPT = (24, 8, 3)  # candidates after the search, after coarse silhouettes, after fine ones
+_STEPS = (6, 8)  # of refinement by silhouette
+_FIRST_DISTANCE = 0.15  # inverse, between orthographic and a wide angle
+_CHUNK = 2  # steps of refinement between two reports
+_APART = 0.12  # radians between candidates that count as different
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How much is searched and refined."""
+
+    starts: int = 64  # view directions over the sphere
+    sizes: tuple[int, ...] = (128, 256)  # of the pictures that refinement compares
+    steps: tuple[int, ...] = (6, 4)  # of refinement at each of them
+    candidates: tuple[int, ...] = (3, 1)  # how many are refined at each of them
+
+
+@flax.struct.dataclass
+class Fit:
+    """What was found in one picture so far; the first candidate is the best, the others show what else it might be."""
+
+    candidates: Unknowns  # [K, ...]
+    losses: jax.Array  # [K]
+    stage: str = flax.struct.field(pytree_node=False, default="")
+
+    @property
+    def best(self) -> Unknowns:
+        """The best candidate."""
+        return jax.tree.map(lambda x: x[0], self.candidates)
+
+    @property
+    def pose(self) -> Pose:
+        """Pose of the best candidate."""
+        return unknowns.to_pose(self.best.pose)
+
+    @property
+    def light(self) -> Light:
+        """Light of the best candidate."""
+        return unknowns.to_light(self.best.light)
+
+
+def fit(params: dict, config: Config, picture, mask, grid, settings: Settings = Settings(), **given) -> Fit:
+    """Find pose, light and albedo of a known shape in a picture: the end of :func:`fit_steps`, which see."""
+    for found in fit_steps(params, config, picture, mask, grid, settings, **given):  # noqa: B007
+        pass
+    return found
+
+
+def fit_steps(
+    params: dict,
+    config: Config,
+    picture: jax.Array,
+    mask: jax.Array,
+    grid: jax.Array,
+    settings: Settings = Settings(),
+    *,
+    start: dict | None = None,
+    fixed: tuple[str, ...] = (),
+) -> Iterator[Fit]:
+    """Find pose, light and albedo of a known shape in a picture, and tell what is found on the way.
+
+    Directions over the whole sphere are compared by silhouette, the best different ones refined by silhouette, judged
+    through the network, light and albedo solved for, and the best few of those refined with everything free.
+
+    Args:
+        params, config: a network with the heads normal and mask.
+        picture: ``[S, S, C]`` in [0, 1]; what lies outside the mask does not matter.
+        mask: ``[S, S, 1]`` in [0, 1], the part of each pixel that the object covers.
+        grid: ``[1, X, Y, Z, 1]`` occupancy of the object.
+        settings: how much is searched and refined.
+        start: ``pose``, ``light`` or ``albedo`` to begin with (:class:`Pose`, :class:`Light`, ``[C]``); nothing is
+            searched if it holds a pose.
+        fixed: names out of these three that stay as ``start`` gives them.
+
+    Yields:
+        the candidates after each stage, the best first.
+
+    Raises:
+        InputError: shapes that do not fit, an empty mask, or a fixed unknown that is not given.
+    """
+    start = start or {}
+    _check(picture, mask, grid, start, fixed)
+    grid, mask = jnp.asarray(grid, jnp.float32), jnp.asarray(mask, jnp.float32)
+    picture = mask * jnp.asarray(picture, jnp.float32) + (1.0 - mask)
+    free = Unknowns(*(jnp.float32(name not in fixed) for name in ("pose", "light", "albedo")))
+    poses = _first_poses(grid, mask, settings, start, fixed)
+    held = {
+        "light": _light_vector(start["light"]) if "light" in start else None,
+        "albedo": jnp.asarray(start["albedo"], jnp.float32) if "albedo" in start else None,
+    }
+    small = _resize(picture, settings.sizes[0]), _resize(mask, settings.sizes[0])
+    found, losses = _judge(params, config, grid, *small, poses, held)
+    yield _sorted(found, losses, "judge")
+    for size, steps, count in zip(settings.sizes, settings.steps, settings.candidates, strict=True):
+        last = _sorted(found, losses, "")
+        refined = jax.tree.map(lambda x, count=count: x[:count], last.candidates)
+        resized = _resize(picture, size), _resize(mask, size)
+        for done in range(0, steps, _CHUNK):
+            refined, refined_losses = _refine(params, config, grid, *resized, refined, free, min(_CHUNK, steps - done))
+            # Losses at another size can't be compared: those that were refined stand first.
+            head = _sorted(refined, refined_losses, "")
+            join = lambda new, old, count=count: jnp.concatenate([new, old[count:]])  # noqa: E731
+            found = jax.tree.map(join, head.candidates, last.candidates)
+            losses = join(head.losses, last.losses)
+            yield Fit(found, losses, f"refine {size}")
+
+
+def count_reports(settings: Settings) -> int:
+    """How often :func:`fit_steps` tells what it found."""
+    return 1 + sum(-(-steps // _CHUNK) for steps in settings.steps)
+
+
+def _first_poses(grid, mask, settings: Settings, start: dict, fixed: tuple[str, ...]) -> jax.Array:
+    """Pose vectors ``[K, 7]`` to judge through the network."""
+    if "pose" not in start:
+        return _search(grid, mask, settings.starts)
+    poses = unknowns.from_pose(start["pose"])[None]
+    return poses if "pose" in fixed else _refine_by_silhouette(grid, mask, poses, _FINE, _STEPS[1])[0]
+
+
+def _sorted(found: Unknowns, losses, stage: str) -> Fit:
+    order = np.argsort(np.asarray(losses), kind="stable")
+    return Fit(jax.tree.map(lambda x: x[order], found), losses[order], stage)
+
+
+def _check(picture, mask, grid, start, fixed):
+    shape = jnp.shape(picture)
+    if len(shape) != 3 or shape[0] != shape[1] or jnp.shape(mask) != (*shape[:2], 1):
+        raise InputError(
+            f"picture, mask: expected [S, S, C] and [S, S, 1], got {shape} and {jnp.shape(mask)}; pad to a square"
+        )
+    if jnp.ndim(grid) != 5 or jnp.shape(grid)[0] != 1:
+        raise InputError(f"grid: expected [1, X, Y, Z, C], got {jnp.shape(grid)}; fit one shape at a time")
+    if not np.any(np.asarray(mask) > 0.5):
+        raise InputError("mask: expected a pixel that the object covers, got none; give another mask")
+    if missing := [name for name in fixed if name not in start]:
+        raise InputError(
+            f"fixed: expected a value in start for {', '.join(missing)}, got none; give one or let it free"
+        )
+
+
+def _light_vector(light: Light) -> jax.Array:
+    total = light.ambient + light.intensity
+    return jnp.stack([jnp.asarray(x, jnp.float32) for x in (light.azimuth, light.elevation, light.ambient / total)])
+
+
+def _search(grid, mask, starts: int) -> jax.Array:
+    """The best different pose vectors ``[K, 7]``, by silhouette alone."""
+    azimuth, elevation = unknowns.sphere(starts)
+    vectors = jnp.zeros((starts, len(_ROLLS), 7))
+    vectors = vectors.at[..., 0].set(azimuth[:, None]).at[..., 1].set(elevation[:, None])
+    vectors = vectors.at[..., 2].set(jnp.asarray(_ROLLS)).at[..., 6].set(_FIRST_DISTANCE).reshape(-1, 7)
+    vectors, losses = _scan(silhouette.opaque(grid, _COARSE), _resize(mask, _COARSE)[..., 0], vectors)
+    for count, size, steps in zip(_KEPT, (_COARSE, _FINE), _STEPS):
+        vectors = vectors[_different(vectors, losses, count)]
+        vectors, losses = _refine_by_silhouette(grid, mask, vectors, size, steps)
+    return vectors
+
+
+def _different(vectors, losses, count: int) -> np.ndarray:
+    """Indices of the ``count`` best pose vectors of which none is turned less than _APART against another."""
+    turns = np.asarray(rotation(unknowns.to_pose(vectors)))
+    chosen: list[int] = []
+    for index in np.argsort(np.asarray(losses), kind="stable"):
+        cosines = [(np.sum(turns[index] * turns[other]) - 1.0) / 2.0 for other in chosen]
+        if all(cosine < np.cos(_APART) for cosine in cosines):
+            chosen.append(int(index))
+        if len(chosen) == count:
+            break
+    return np.asarray(chosen)
+
+
+def _resize(picture, size: int) -> jax.Array:
+    """Picture ``[S, S, C]`` at ``size`` pixels a side, averaged where it shrinks."""
+    return jax.image.resize(jnp.asarray(picture, jnp.float32), (size, size, picture.shape[-1]), "linear")
+
+
+# --- compiled once for each size and number of steps ------------------------------------------------------------------
+
+_scan = jax.jit(silhouette.search)
+
+
+def _refine_by_silhouette(grid, mask, vectors, size: int, steps: int):
+    return _silhouette_steps(silhouette.opaque(grid, size), _resize(mask, size)[..., 0], vectors, steps)
+
+
+@functools.partial(jax.jit, static_argnames="steps")
+def _silhouette_steps(cells, mask, vectors, steps):
+    free = jnp.ones(7).at[6].set(0.0)  # perspective is hardly seen in a silhouette
+    return one_by_one(lambda vector: silhouette.refine(cells, mask, vector, free, steps), vectors)
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def _judge(params, config, grid, picture, mask, poses, held):
+    return one_by_one(lambda pose: photometric.judge(params, config, grid, picture, mask, pose, **held), poses)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "steps"))
+def _refine(params, config, grid, picture, mask, found, free, steps):
+    free = jax.tree.map(lambda f, x: jnp.broadcast_to(f, x.shape[1:]), free, found)
+    return one_by_one(lambda start: photometric.refine(params, config, grid, picture, mask, start, free, steps), found)

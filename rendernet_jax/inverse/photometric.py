@@ -1,0 +1,122 @@
+"""Residuals between a picture and the network's drawing of a known shape, and their derivatives by all unknowns."""
+
+import math
+
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+
+from rendernet_jax import shading
+from rendernet_jax.camera import direction
+from rendernet_jax.config import Config
+from rendernet_jax.inverse import least_squares, unknowns
+from rendernet_jax.inverse.unknowns import Unknowns
+from rendernet_jax.rendering import render_buffers
+
+_MASK = 0.5  # what the mask counts for beside the picture
+_HUBER = 0.15  # residuals beyond it count by their size, not its square: shadows, texture, what no model knows
+_LIGHTS = 400  # directions that are tried
+AMBIENT = 0.1  # share of the light that is expected to come from everywhere
+# What departures from that share, and from a white object, count for: a light that falls on surfaces of few directions
+# can't be told from others, brighter or dimmer, that stand elsewhere.
+_AMBIENT_PRIOR, _WHITE_PRIOR = 0.02, 0.01
+
+
+def draw(buffers: dict, light: jax.Array, albedo: jax.Array) -> jax.Array:
+    """Picture ``[N, S, S, C]`` of a G-buffer under lights ``[N, 3]`` with albedos ``[N, C]``, on white."""
+    mask, grey = (
+        buffers["mask"],
+        shading.phong(buffers["normal"], jnp.ones_like(buffers["mask"]), unknowns.to_light(light)),
+    )
+    return mask * albedo[:, None, None, :] * grey + (1.0 - mask)
+
+
+def refine(params: dict, config: Config, grid, picture, mask, start: Unknowns, free: Unknowns, steps: int):
+    """Move the unknowns of one picture ``[S, S, C]`` with a mask ``[S, S, 1]``: (unknowns, half mean square)."""
+    flat, unflatten = jax.flatten_util.ravel_pytree(start)
+    size, poses = picture.shape[0], start.pose.size
+
+    def linearise(vector):
+        point = unflatten(vector)
+        look = lambda pose: _look(params, config, grid, pose, size)  # noqa: E731
+        buffers, push = jax.linearize(look, point.pose)
+        moved = jax.vmap(push)(jnp.eye(poses))
+
+        def residuals(buffers, light, albedo):
+            return _residuals(draw(buffers, light[None], albedo[None])[0], buffers["mask"][0], picture, mask)
+
+        value, push = jax.linearize(residuals, buffers, point.light, point.albedo)
+        zeros = jax.tree.map(jnp.zeros_like, (point.light, point.albedo))
+        by_pose = jax.vmap(lambda moved: push(moved, *zeros))(moved)
+        still = jax.tree.map(jnp.zeros_like, buffers)
+        by_light = jax.vmap(lambda step: push(still, step, zeros[1]))(jnp.eye(point.light.size))
+        by_albedo = jax.vmap(lambda step: push(still, zeros[0], step))(jnp.eye(point.albedo.size))
+        weight = jax.lax.stop_gradient(jnp.sqrt(_HUBER / jnp.maximum(jnp.abs(value), _HUBER)))
+        derivatives = jnp.concatenate([by_pose, by_light, by_albedo]) * weight[None]
+        pulls, push = jax.linearize(lambda vector: _priors(unflatten(vector), mask), vector)
+        pulled = jax.vmap(push)(jnp.eye(len(vector)))
+        return jnp.concatenate([value * weight, pulls]), jnp.concatenate([derivatives, pulled], axis=1)
+
+    project = lambda vector: jax.flatten_util.ravel_pytree(unknowns.clip(unflatten(vector)))[0]  # noqa: E731
+    held = jax.flatten_util.ravel_pytree(free)[0]
+    best, cost = least_squares.minimise(linearise, flat, steps, project, held)
+    return unflatten(best), cost
+
+
+def judge(params: dict, config: Config, grid, picture, mask, pose: jax.Array, light=None, albedo=None):
+    """Light and albedo that suit a pose vector ``[7]`` best, unless given, and the loss then: (unknowns, loss)."""
+    buffers = _look(params, config, grid, pose, picture.shape[0])
+    found_light, found_albedo = fit_light(buffers["normal"][0], buffers["mask"][0] * mask, picture, light)
+    point = Unknowns(pose, found_light if light is None else light, found_albedo if albedo is None else albedo)
+    point = unknowns.clip(point)
+    residuals = _residuals(draw(buffers, point.light[None], point.albedo[None])[0], buffers["mask"][0], picture, mask)
+    return point, 0.5 * jnp.mean(residuals**2)
+
+
+def fit_light(normal, weight, picture, light=None) -> tuple[jax.Array, jax.Array]:
+    """Light vector ``[3]`` and albedo ``[C]`` that draw normals ``[S, S, 3]`` most like a picture ``[S, S, C]``.
+
+    Directions over the sphere are tried one by one: for each, brightness is linear in ambient light and intensity. A
+    light that is given is kept, and the albedo found for it.
+    """
+    if light is None:
+        brightness = jnp.mean(picture, axis=-1)
+        azimuth, elevation = unknowns.sphere(_LIGHTS)
+        lit = jnp.maximum(jnp.einsum("ijc,lc->lij", normal, direction(azimuth, elevation)), 0.0)
+        covered = weight[..., 0]
+        every = jnp.sum(covered)
+        sums = lambda *factors: jnp.einsum(",".join(["lij"] * len(factors)) + ",ij->l", *factors, covered)  # noqa: E731
+        share, white = _AMBIENT_PRIOR * every, _WHITE_PRIOR * every
+        # Normal equations of ambient a and intensity b, with the priors a (1 - AMBIENT) = b AMBIENT and a + b = 1.
+        aa = every + share * (1.0 - AMBIENT) ** 2 + white
+        ab = sums(lit) - share * AMBIENT * (1.0 - AMBIENT) + white
+        bb = sums(lit, lit) + share * AMBIENT**2 + white
+        ya, yb = jnp.sum(covered * brightness) + white, sums(lit * brightness[None]) + white
+        determinant = jnp.maximum(aa * bb - ab**2, 1e-6 * every**2)
+        ambient = jnp.maximum((bb * ya - ab * yb) / determinant, 0.0)
+        intensity = jnp.maximum((yb - ab * ambient) / jnp.maximum(bb, 1e-6), 0.0)
+        gain = aa * ambient**2 + 2 * ab * ambient * intensity + bb * intensity**2 - 2 * (ya * ambient + yb * intensity)
+        best = jnp.argmin(gain)
+        total = jnp.maximum(ambient + intensity, 1e-6)
+        light = jnp.stack([azimuth[best], elevation[best], (ambient / total)[best]])
+    one = jax.tree.map(lambda x: x[None], unknowns.to_light(light))
+    grey = shading.phong(normal[None], jnp.ones_like(weight)[None], one)[0]
+    albedo = jnp.sum(weight * grey * picture, axis=(0, 1)) / jnp.maximum(jnp.sum(weight * grey**2, axis=(0, 1)), 1e-6)
+    return light, albedo
+
+
+def _priors(point: Unknowns, mask) -> jax.Array:
+    """What light and albedo should be, where nothing tells, as residuals beside those of the pixels."""
+    pixels = jnp.sqrt(jnp.sum(mask))
+    share = math.sqrt(_AMBIENT_PRIOR) * (point.light[2] - AMBIENT)
+    return pixels * jnp.stack([share, math.sqrt(_WHITE_PRIOR) * (jnp.mean(point.albedo) - 1.0)])
+
+
+def _look(params, config, grid, pose, size):
+    buffers = render_buffers(params, config, grid, unknowns.to_pose(pose[None]), size)
+    return {name: buffers[name] for name in ("normal", "mask")}
+
+
+def _residuals(drawn, covered, picture, mask):
+    """All residuals of one picture in a row; each part has the mean square that it is to count for."""
+    return jnp.concatenate([(drawn - picture), _MASK * (covered - mask)], axis=-1).reshape(-1)

@@ -1,0 +1,77 @@
+"""What is fitted, as vectors that an optimiser may move freely, and the bounds they are held to."""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from rendernet_jax.camera import Light, Pose, direction
+
+POSE = ("azimuth", "elevation", "roll", "log_scale", "right", "up", "inverse_distance")
+LIGHT = ("azimuth", "elevation", "ambient")
+_LOG_SCALE = (-2.5, 1.5)
+_INVERSE_DISTANCE = (0.0, 0.8)
+_AMBIENT = (0.0, 1.0)
+_ALBEDO = (0.02, 2.0)
+
+
+@flax.struct.dataclass
+class Unknowns:
+    """Pose, light and colour of one object, or of several with leading axes ``[...]``.
+
+    The depth of an orthographic object can't be seen, and that of another is hardly told from its scale: it stays 0.
+    Ambient light and intensity add up to 1; the albedo carries the scale.
+    """
+
+    pose: jax.Array  # [..., 7], in the order of POSE; angles in radians
+    light: jax.Array  # [..., 3], in the order of LIGHT
+    albedo: jax.Array  # [..., C]
+
+
+def to_pose(vector: jax.Array) -> Pose:
+    """Pose of a vector ``[..., 7]``."""
+    azimuth, elevation, roll, log_scale, right, up, inverse_distance = jnp.moveaxis(vector, -1, 0)
+    translation = jnp.stack([right, up, jnp.zeros_like(up)], axis=-1)
+    return Pose(azimuth, elevation, roll, jnp.exp(log_scale), translation, inverse_distance)
+
+
+def to_light(vector: jax.Array) -> Light:
+    """Light of a vector ``[..., 3]``."""
+    azimuth, elevation, ambient = jnp.moveaxis(vector, -1, 0)
+    return Light(azimuth, elevation, ambient, 1.0 - ambient)
+
+
+def from_pose(pose: Pose) -> jax.Array:
+    """Vector ``[7]`` of an unbatched pose, whose depth is left out."""
+    numbers = [pose.azimuth, pose.elevation, pose.roll, jnp.log(jnp.asarray(pose.scale, jnp.float32))]
+    numbers += [pose.translation[0], pose.translation[1], pose.inverse_distance]
+    return jnp.stack([jnp.asarray(number, jnp.float32) for number in numbers])
+
+
+def clip_pose(vector: jax.Array) -> jax.Array:
+    """The nearest vector ``[..., 7]`` within bounds."""
+    log_scale = jnp.clip(vector[..., 3], *_LOG_SCALE)
+    offset = jnp.clip(vector[..., 4:6], -1.0, 1.0)
+    inverse_distance = jnp.clip(vector[..., 6], *_INVERSE_DISTANCE)
+    parts = [vector[..., :3], log_scale[..., None], offset, inverse_distance[..., None]]
+    return jnp.concatenate(parts, axis=-1)
+
+
+def clip(unknowns: Unknowns) -> Unknowns:
+    """The nearest unknowns within bounds."""
+    ambient = jnp.clip(unknowns.light[..., 2:], *_AMBIENT)
+    light = jnp.concatenate([unknowns.light[..., :2], ambient], axis=-1)
+    return Unknowns(clip_pose(unknowns.pose), light, jnp.clip(unknowns.albedo, *_ALBEDO))
+
+
+def light_angles(toward_light: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Azimuth and elevation ``[...]`` of directions ``[..., 3]`` of any length."""
+    unit = toward_light / jnp.maximum(jnp.linalg.norm(toward_light, axis=-1, keepdims=True), 1e-9)
+    return jnp.arctan2(unit[..., 0], unit[..., 2]), jnp.arcsin(jnp.clip(unit[..., 1], -1.0, 1.0))
+
+
+def sphere(count: int) -> tuple[jax.Array, jax.Array]:
+    """Azimuth and elevation ``[count]`` of directions spread evenly over the sphere (a Fibonacci lattice)."""
+    index = jnp.arange(count, dtype=jnp.float32)
+    elevation = jnp.arcsin(1.0 - (2.0 * index + 1.0) / count)
+    azimuth = jnp.mod(index * (jnp.pi * (3.0 - jnp.sqrt(5.0))), 2.0 * jnp.pi)
+    return light_angles(direction(azimuth, elevation))

@@ -1,0 +1,196 @@
+"""Fitting: least squares, silhouettes, light, derivatives of all unknowns, and a whole fit."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rendernet_jax import camera, network, weights
+from rendernet_jax.camera import Light, Pose
+from rendernet_jax.config import preset
+from rendernet_jax.data.families import make_shape
+from rendernet_jax.data.references import build_scene, reference_pictures
+from rendernet_jax.data.voxelise import voxelise
+from rendernet_jax.errors import InputError
+from rendernet_jax.inverse import fit, least_squares, photometric, silhouette, unknowns
+from rendernet_jax.inverse.unknowns import Unknowns
+
+CONFIG = preset("tiny")
+SIZE = 32
+
+
+def angle_between(a: Pose, b: Pose) -> float:
+    """Degrees of the rotation that takes one pose to the other."""
+    turn = np.asarray(camera.rotation(a), np.float64) @ np.asarray(camera.rotation(b), np.float64).T
+    return float(np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1))))
+
+
+def light_angle(a: Light, b: Light) -> float:
+    """Degrees between two lights."""
+    directions = [np.asarray(camera.direction(light.azimuth, light.elevation), np.float64) for light in (a, b)]
+    return float(np.degrees(np.arccos(np.clip(directions[0] @ directions[1], -1, 1))))
+
+
+# --- least squares ----------------------------------------------------------------------------------------------------
+
+
+def linearised(residuals):
+    def linearise(point):
+        value, push = jax.linearize(residuals, point)
+        return value, jax.vmap(push)(jnp.eye(len(point)))
+
+    return linearise
+
+
+def test_least_squares_finds_the_end_of_a_curved_valley():
+    valley = linearised(lambda x: jnp.stack([1.0 - x[0], 10.0 * (x[1] - x[0] ** 2)]))  # Rosenbrock's function
+    point, cost = jax.jit(lambda x: least_squares.minimise(valley, x, 60))(jnp.asarray([-1.2, 1.0]))
+    np.testing.assert_allclose(point, [1, 1], atol=1e-3)
+    assert cost < 1e-6
+
+
+def test_least_squares_holds_what_is_fixed_and_stays_within_bounds():
+    apart = linearised(lambda x: x - jnp.asarray([3.0, 5.0]))
+    free = jnp.asarray([1.0, 0.0])
+    point, _ = least_squares.minimise(apart, jnp.zeros(2), 20, lambda x: jnp.clip(x, -2.0, 2.0), free)
+    np.testing.assert_allclose(point, [2, 0], atol=1e-5)
+
+
+def test_least_squares_never_ends_worse_than_it_began():
+    wild = linearised(lambda x: jnp.sin(40.0 * x) + 0.01 * x)
+    starts = jnp.linspace(-1, 1, 21)[:, None]
+    before = jax.vmap(lambda x: 0.5 * jnp.mean(wild(x)[0] ** 2))(starts)
+    _, after = jax.jit(jax.vmap(lambda x: least_squares.minimise(wild, x, 8)))(starts)
+    assert (after <= before).all() and after.mean() < 0.2 * before.mean()
+
+
+# --- unknowns ---------------------------------------------------------------------------------------------------------
+
+
+def test_poses_survive_as_vectors():
+    pose = Pose(0.3, -0.2, 0.1, 1.3, (0.1, -0.2, 0.0), 0.25)
+    again = unknowns.to_pose(unknowns.from_pose(pose))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), camera.broadcast(again), camera.broadcast(pose)
+    )
+
+
+def test_directions_cover_the_sphere_evenly():
+    azimuth, elevation = unknowns.sphere(64)
+    points = np.asarray(camera.direction(azimuth, elevation))
+    np.testing.assert_allclose(points.mean(0), 0, atol=0.02)
+    cosines = points @ points.T - 2 * np.eye(64)
+    nearest = np.degrees(np.arccos(cosines.max(1)))
+    assert 15 < nearest.min() and nearest.max() < 30
+
+
+def test_light_is_told_from_the_normals_of_a_ball():
+    axis = (np.arange(64) + 0.5) / 32 - 1
+    x, y = axis[None, :], -axis[:, None]
+    inside = (x**2 + y**2 < 1).astype(np.float32)[..., None]
+    normal = (
+        np.stack(np.broadcast_arrays(x, y, np.sqrt(np.maximum(1 - x**2 - y**2, 0))), -1).astype(np.float32) * inside
+    )
+    light, albedo = Light(0.7, 0.5, 0.2, 0.8), np.asarray([0.9, 0.6, 0.3], np.float32)
+    cosine = np.maximum(normal @ np.asarray(camera.direction(light.azimuth, light.elevation)), 0)[..., None]
+    picture = albedo * (light.ambient + light.intensity * cosine)
+    found, colour = jax.jit(photometric.fit_light)(normal, inside, picture)
+    assert light_angle(unknowns.to_light(found), light) < 10  # 400 directions stand 6 degrees apart
+    assert found[2] == pytest.approx(0.2, abs=0.08)
+    np.testing.assert_allclose(colour, albedo, rtol=0.1)
+    kept, _ = photometric.fit_light(normal, inside, picture, jnp.asarray([0.1, 0.2, 0.3]))
+    np.testing.assert_array_equal(kept, np.asarray([0.1, 0.2, 0.3], np.float32))
+
+
+# --- silhouettes ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def bracket():
+    """A grid without any symmetry: three arms of different length and a block."""
+    grid = np.zeros((1, 32, 32, 32, 1), np.float32)
+    grid[0, 4:30, 4:10, 4:10] = 1
+    grid[0, 4:10, 4:22, 4:10] = 1
+    grid[0, 4:10, 4:10, 4:16] = 1
+    grid[0, 22:30, 10:16, 4:8] = 1
+    return jnp.asarray(grid)
+
+
+def test_a_sheet_of_little_coverage_is_opaque_and_nothing_else_grows():
+    grid = np.zeros((1, 32, 32, 32, 1), np.float32)
+    grid[0, 8:24, 8:24, 16] = 0.25
+    picture = silhouette.silhouette(silhouette.opaque(grid, 32), Pose(), 64)[0]
+    assert picture[32, 32] > 0.9 and picture[8, 8] == 0
+
+
+def test_search_gives_each_start_the_size_and_place_of_the_mask(bracket):
+    pose = Pose(0.6, 0.4, 0.0, 0.8, (0.15, -0.1, 0.0))
+    mask = silhouette.silhouette(bracket, pose, 32)[0]
+    start = unknowns.from_pose(Pose(0.6, 0.4))
+    moved, losses = jax.jit(silhouette.search)(bracket, mask, jnp.stack([start, start.at[0].set(2.5)]))
+    np.testing.assert_allclose(moved[0], unknowns.from_pose(pose), atol=0.02)
+    assert losses[0] < 1e-3 < losses[1]
+
+
+def test_refinement_by_silhouette_recovers_a_pose(bracket):
+    pose = Pose(0.6, 0.4, 0.1, 0.9, (0.1, -0.05, 0.0))
+    mask = silhouette.silhouette(bracket, pose, 64)[0]
+    start = unknowns.from_pose(Pose(0.7, 0.32, 0.0, 0.85, (0.05, 0.0, 0.0)))
+    free = jnp.ones(7).at[6].set(0.0)
+    refine = jax.jit(lambda start: silhouette.refine(bracket, mask, start, free, 12))
+    found, loss = refine(start)
+    assert angle_between(unknowns.to_pose(start), pose) > 8
+    assert angle_between(unknowns.to_pose(found), pose) < 1.5 and loss < 1e-3
+
+
+# --- through the network ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def params():
+    return network.init(jax.random.key(0), CONFIG)
+
+
+def test_refinement_through_the_network_lowers_the_loss_and_holds_what_is_fixed(params, bracket):
+    """An untrained network is a function like any other: what it draws at one pose is found again from another."""
+    truth = Unknowns(unknowns.from_pose(Pose(0.6, 0.4)), jnp.asarray([0.5, 0.6, 0.1]), jnp.asarray([0.8]))
+    buffers = photometric._look(params, CONFIG, bracket, truth.pose, SIZE)
+    picture = photometric.draw(buffers, truth.light[None], truth.albedo[None])[0]
+    mask = buffers["mask"][0]
+    start = Unknowns(truth.pose + 0.02, truth.light, jnp.asarray([0.7]))
+    free = jax.tree.map(jnp.ones_like, start)
+    free = free.replace(light=jnp.zeros(3))
+    refine = jax.jit(
+        lambda start: [photometric.refine(params, CONFIG, bracket, picture, mask, start, free, n) for n in (0, 6)]
+    )
+    (_, before), (found, after) = refine(start)
+    assert after < 0.2 * before
+    np.testing.assert_array_equal(found.light, start.light)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"picture": np.zeros((8, 9, 3))}, "pad to a square"),
+        ({"mask": np.zeros((8, 8))}, "pad to a square"),
+        ({"mask": np.zeros((8, 8, 1))}, "expected a pixel that the object covers"),
+        ({"grid": np.zeros((2, 8, 8, 8, 1))}, "fit one shape at a time"),
+        ({"fixed": ("pose",)}, "expected a value in start for pose"),
+    ],
+)
+def test_bad_input_is_told(params, change, message):
+    given = {"picture": np.zeros((8, 8, 3)), "mask": np.ones((8, 8, 1)), "grid": np.zeros((1, 8, 8, 8, 1))} | change
+    with pytest.raises(InputError, match=message):
+        fit(params, CONFIG, **given)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["animal", "chair"])
+def test_pose_and_light_are_found_from_a_ray_traced_picture(family):
+    params, config = weights.load_weights("compact")
+    mesh = make_shape(family, 9_000_002)
+    pose, light = camera.pose_from_degrees(50, 25, 5, 1.1, (0.05, -0.03, 0), 0.2), camera.light_from_degrees(-30, 35)
+    wanted = reference_pictures(build_scene(mesh), pose, light, 256, ("phong", "mask"))
+    found = fit(params, config, wanted["phong"], wanted["mask"], voxelise(mesh, 64)[None])
+    assert angle_between(found.pose, camera.broadcast(pose)) < 3
+    assert light_angle(found.light, light) < 20

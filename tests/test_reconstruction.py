@@ -1,0 +1,161 @@
+"""Reconstructions: every file is written and true, interruptions keep the best so far, bad starts are told."""
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from rendernet_jax import inverse, network, reconstruction, weights
+from rendernet_jax.camera import Pose
+from rendernet_jax.config import preset
+from rendernet_jax.data.meshes import load_mesh
+from rendernet_jax.data.voxel_files import read_voxels, write_voxels
+from rendernet_jax.errors import InputError
+from rendernet_jax.inverse import unknowns
+from rendernet_jax.inverse.unknowns import Unknowns
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    """A cut-out photo that is wider than high, a voxel file, and weights of an untrained network."""
+    folder = tmp_path_factory.mktemp("given")
+    photo = np.full((40, 60, 4), 255, np.uint8)
+    photo[..., 3] = 0
+    photo[10:30, 20:40] = (200, 120, 60, 255)
+    Image.fromarray(photo).save(folder / "photo.png")
+    grid = np.zeros((16, 16, 16, 1), np.float32)
+    grid[2:14, 4:12, 4:12] = 1
+    write_voxels(folder / "box.binvox", grid)
+    config = preset("tiny")
+    weights.save_weights(folder, network.init(jax.random.key(0), config), config, {})
+    return folder
+
+
+def candidates() -> Unknowns:
+    pose = jnp.stack([unknowns.from_pose(Pose(azimuth=a, scale=1.2)) for a in (0.5, 2.0)])
+    light = jnp.asarray([[0.3, 0.6, 0.25], [0.1, 0.2, 0.1]])
+    return Unknowns(pose, light, jnp.asarray([[0.8, 0.5, 0.3], [1.0, 1.0, 1.0]]))
+
+
+def steps(*events):
+    """Stands in for the fit: tells two candidates for each number, which is the loss, or is interrupted."""
+
+    def fit_steps(*_, **__):
+        for event in events:
+            if event == "stop":
+                raise KeyboardInterrupt
+            yield inverse.Fit(candidates(), jnp.asarray([event, 2 * event]), "refine")
+
+    return fit_steps
+
+
+def job(given, output, **more):
+    return reconstruction.Job(
+        str(given / "photo.png"), str(given / "box.binvox"), output, weights=str(given), size=64, **more
+    )
+
+
+@pytest.fixture(scope="module")
+def done(given, tmp_path_factory):
+    output = tmp_path_factory.mktemp("done")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inverse, "fit_steps", steps(0.5, 0.25))
+        return output, reconstruction.run(job(given, output), {"command": "reconstruct <it>"})
+
+
+def test_every_file_is_written_and_can_be_read(done, given):
+    output, _ = done
+    assert {path.name for path in output.iterdir()} == set(reconstruction.WRITTEN)
+    for name, size in {"render.png": (64, 64), "overlay.png": (60, 40), "mask.png": (60, 40)}.items():
+        with Image.open(output / name) as image:
+            assert image.size == size, name
+    for name, frames in {"turntable.gif": 36, "progress.gif": 2}.items():
+        with Image.open(output / name) as image:
+            assert getattr(image, "n_frames", 1) in (frames, 1), name  # equal frames are merged
+    np.testing.assert_array_equal(read_voxels(output / "voxels.binvox"), read_voxels(given / "box.binvox"))
+    assert len(load_mesh(output / "mesh.ply").faces) == len(load_mesh(output / "mesh.glb").faces) > 0
+
+
+def test_fit_json_has_what_was_found(done):
+    output, fit = done
+    assert json.loads((output / "fit.json").read_text()) == fit
+    assert fit["pose"]["azimuth_deg"] == pytest.approx(np.degrees(0.5), abs=1e-3)
+    assert fit["light"]["ambient"] + fit["light"]["intensity"] == pytest.approx(1)
+    assert fit["albedo"] == pytest.approx([0.8, 0.5, 0.3])
+    assert [candidate["loss"] for candidate in fit["candidates"]] == [0.25, 0.5]
+    assert fit["photo"]["padding"] == {"left": 0, "top": 10, "side": 60, "width": 60, "height": 40}
+    assert fit["photo"]["mask"] == "alpha" and not fit["interrupted"]
+    history = [json.loads(line) for line in (output / "history.jsonl").read_text().splitlines()]
+    assert [record["loss"] for record in history] == [0.5, 0.25]
+    assert set(fit) >= {"loss", "mask_iou", "psnr", "seconds"}
+
+
+def test_the_page_holds_its_pictures_and_escapes_what_users_typed(done):
+    page = (done[0] / "report.html").read_text()
+    assert page.count("src='data:image/") == 7 and "src='data:image/gif" in page
+    assert "reconstruct &lt;it&gt;" in page and "<it>" not in page
+    assert not re.search(r"https?://", page)
+
+
+def test_a_fit_starts_again_from_what_another_found(done, tmp_path):
+    found = json.loads((done[0] / "fit.json").read_text())
+    file = tmp_path / "init.json"
+    file.write_text(json.dumps({name: found[name] for name in reconstruction.UNKNOWNS}))
+    start = reconstruction.read_start(str(file), ("pose",))
+    best = jax.tree.map(lambda x: x[0], candidates())
+    np.testing.assert_allclose(unknowns.from_pose(start["pose"]), best.pose, atol=1e-5)
+    assert start["light"].ambient == pytest.approx(0.25)
+
+
+def test_an_interrupted_fit_keeps_the_best_so_far(given, tmp_path, monkeypatch):
+    monkeypatch.setattr(inverse, "fit_steps", steps(0.5, "stop"))
+    fit = reconstruction.run(job(given, tmp_path), {})
+    assert fit["interrupted"] and fit["loss"] == 0.5
+    assert "interrupted" in (tmp_path / "report.html").read_text()
+    monkeypatch.setattr(inverse, "fit_steps", steps("stop"))
+    with pytest.raises(InputError, match="before anything was found"):
+        reconstruction.run(job(given, tmp_path), {})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "expected a JSON object"),
+        ("[]", "another structure"),
+        ('{"camera": {}}', "unknown key 'camera'"),
+        ('{"pose": {"azimuth": 3}}', "unknown key 'azimuth'"),
+        ('{"pose": 3}', "another structure"),
+        ('{"pose": {"scale": -1}}', "scale: expected a number above 0"),
+        ('{"light": {"ambient": 2}}', "ambient: expected a number from 0 to 1"),
+        ('{"albedo": [1, 2]}', "albedo: expected 1 or 3 numbers"),
+    ],
+)
+def test_bad_starts_are_told(tmp_path, content, message):
+    file = tmp_path / "init.json"
+    file.write_text(content)
+    with pytest.raises(InputError, match=message):
+        reconstruction.read_start(str(file), ())
+
+
+def test_what_is_held_must_be_known(tmp_path):
+    with pytest.raises(InputError, match="expected a value of light to hold"):
+        reconstruction.read_start(None, ("light",))
+    with pytest.raises(InputError, match="got 'camera'"):
+        reconstruction.read_start(None, ("camera",))
+
+
+def test_launcher_wants_one_known_shape(given, tmp_path):
+    flags = [f"--image={given / 'photo.png'}", f"--output={tmp_path / 'out'}", "--mesh=a.obj", "--voxels=b.binvox"]
+    command = [sys.executable, "-m", "experiments.reconstruct", *flags]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1 and not (tmp_path / "out").exists()
+    assert ended.stderr.count("\n") == 1 and "expected one of them, got both" in ended.stderr
