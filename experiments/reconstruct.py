@@ -3,8 +3,8 @@
     python -m experiments.reconstruct --image=photo.png --mesh=chair.obj --output=out/fit
     python -m experiments.reconstruct --image=photo.jpg --mask=mask.png --voxels=chair.binvox --output=out/fit
 
-The object is found by --mask, the photo's alpha channel, or a plain background. OUTPUT/report.html shows everything,
-fit.json has the pose, which refers to the photo padded to a centred square. Ctrl-C writes the best so far.
+The object is found by --mask, the photo's alpha channel, a plain background, or GrabCut. OUTPUT/report.html shows
+everything, fit.json has the pose, which refers to the photo padded to a centred square. Ctrl-C writes the best so far.
 """
 
 import sys
@@ -19,7 +19,7 @@ _MESH = flags.DEFINE_string("mesh", None, "Mesh file of the object: its shape is
 _VOXELS = flags.DEFINE_string("voxels", None, "Voxel file of the object, in place of --mesh.")
 _UP = flags.DEFINE_enum("up", "y", ["y", "z"], "Upward axis of the mesh file; never guessed.")
 _WEIGHTS = flags.DEFINE_string("weights", "compact", "Shipped weights by name, or the folder of a training run.")
-_STARTS = flags.DEFINE_integer("starts", 64, "View directions that are tried, over the whole sphere.", 8, 4096)
+_STARTS = flags.DEFINE_integer("starts", 64, "View directions that are tried, over the whole sphere.", 8, 1024)
 _FIX = flags.DEFINE_list("fix", "", "Some of pose,light,albedo: held as --init gives them.")
 _INIT = flags.DEFINE_string("init", None, "JSON file with pose, light or albedo to start from, as fit.json has them.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for what is found.")

@@ -183,7 +183,9 @@ def fit_size(config: Config, size: int) -> Config:
     if config.encoder is None:
         return config
     if size < config.upsample or size % config.upsample:
-        raise InputError(f"size: expected a multiple of {config.upsample} for network {config.name!r}, got {size}")
+        near = max(1, round(size / config.upsample)) * config.upsample
+        wanted = f"a multiple of {config.upsample} for network {config.name!r}"
+        raise InputError(f"size: expected {wanted}, got {size}; use {near}")
     return dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, side=size // config.upsample))
 
 

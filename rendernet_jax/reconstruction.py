@@ -2,37 +2,37 @@
 
 import contextlib
 import dataclasses
-import io
 import json
 import pathlib
 import signal
+import sys
 import time
 from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from rendernet_jax import camera, inverse, metrics, reconstruction_report, weights
 from rendernet_jax.camera import Light, Pose
-from rendernet_jax.data.inputs import read_object
+from rendernet_jax.data.inputs import Object, read_object
 from rendernet_jax.data.marching_cubes import marching_cubes
 from rendernet_jax.data.meshes import save_mesh
 from rendernet_jax.data.photo import Photo, load_photo, paste_back
 from rendernet_jax.data.sheet import save_gif, save_png, to_bytes
 from rendernet_jax.data.voxel_files import write_voxels
+from rendernet_jax.data.voxelise import voxelise
 from rendernet_jax.errors import InputError
 from rendernet_jax.evaluation import finite_psnr
-from rendernet_jax.files import write_atomically, write_json
+from rendernet_jax.files import lock_folder, write_atomically, write_json
 from rendernet_jax.inverse import unknowns
 from rendernet_jax.inverse.photometric import draw
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.rendering import render_buffers
 
 FIT, HISTORY, REPORT = "fit.json", "history.jsonl", "report.html"
-PICTURES = ("render.png", "overlay.png", "normals.png", "mask.png", "turntable.gif", "progress.gif")
+PICTURES = ("render.png", "overlay.png", "normals.png", "mask.png", "object.png", "turntable.gif", "progress.gif")
 WRITTEN = (FIT, HISTORY, REPORT, *PICTURES, "voxels.binvox", "mesh.ply", "mesh.glb")
 UNKNOWNS = ("pose", "light", "albedo")
 _LIGHT_KEYS = ("azimuth_deg", "elevation_deg", "ambient")
@@ -69,6 +69,11 @@ def run(job: Job, provenance: dict) -> dict:
         InputError: the photo, the mask, the shape, the weights or the start can't be used; or nothing was found yet
             when the fit was interrupted.
     """
+    with lock_folder(job.output), _terminable():
+        return _run(job, provenance)
+
+
+def _run(job: Job, provenance: dict) -> dict:
     began = time.perf_counter()
     start = read_start(job.init, job.fixed)
     photo = load_photo(job.image, job.mask, job.size)
@@ -131,18 +136,34 @@ def _read_init(path: str) -> dict:
             given = content[name]
             if not isinstance(given, dict) or (unknown := sorted(given.keys() - {*keys, "intensity"})):
                 what = f"unknown key {unknown[0]!r}" if isinstance(given, dict) else "another structure"
-                raise InputError(f"init {path}: {name}: expected an object of {', '.join(keys)}, got {what}")
+                wanted = f"an object of {', '.join(keys)}"
+                raise InputError(f"init {path}: {name}: expected {wanted}, got {what}; write it as fit.json does")
             start[name] = _read_pose(given) if name == "pose" else _read_light(given)
     if "albedo" in content:
-        albedo = np.asarray(content["albedo"], np.float32).reshape(-1)
-        if albedo.size not in (1, 3) or not np.isfinite(albedo).all() or (albedo < 0).any():
-            raise InputError(f"init {path}: albedo: expected 1 or 3 numbers from 0 on, got {content['albedo']!r}")
-        start["albedo"] = np.broadcast_to(albedo, 3)
+        start["albedo"] = _read_albedo(path, content["albedo"])
     return start
 
 
+def _read_albedo(path: str, given) -> np.ndarray:
+    try:
+        albedo = np.asarray(given, np.float32).reshape(-1)
+    except (TypeError, ValueError):
+        albedo = np.zeros(0)
+    if albedo.size not in (1, 3) or not np.isfinite(albedo).all() or (albedo < 0).any():
+        raise InputError(f"init {path}: albedo: expected 1 or 3 numbers from 0 on, got {given!r}; correct it")
+    return np.broadcast_to(albedo, 3)
+
+
 def _read_pose(given: dict) -> Pose:
-    return camera.pose_from_degrees(**given)
+    """A pose that can be held: the depth of an object is none of the unknowns."""
+    pose = camera.pose_from_degrees(**given)
+    vector = unknowns.from_pose(pose)
+    if pose.translation[2] or not np.allclose(unknowns.clip_pose(vector), vector):
+        raise InputError(
+            "pose: expected a translation within -1 and 1 without depth, a scale from 0.09 to 4.4 and an inverse "
+            f"distance up to 0.8, got {given}; correct it"
+        )
+    return pose
 
 
 def _read_light(given: dict) -> Light:
@@ -170,11 +191,9 @@ def describe(point: Unknowns) -> dict:
 
 
 def _check_network(config, grid: np.ndarray, name: str) -> None:
-    heads = dict(config.heads)
-    if missing := [head for head in ("normal", "mask") if head not in heads]:
-        raise InputError(f"weights {name}: expected the heads normal and mask, got none for {missing[0]}; use others")
     if grid.shape[-1] != config.channels:
-        raise InputError(f"voxels: expected {config.channels} channels for these weights, got {grid.shape[-1]}")
+        wanted = f"{config.channels} channels, as weights {name} read"
+        raise InputError(f"voxels: expected {wanted}, got {grid.shape[-1]}; use other voxels or weights")
 
 
 def _padding(photo: Photo) -> dict:
@@ -187,28 +206,28 @@ def _padding(photo: Photo) -> dict:
 
 def _follow(steps: Iterator[inverse.Fit], count: int, began: float) -> tuple[inverse.Fit, list[dict], bool]:
     """The last of what a fit tells, a record of each, and whether it was interrupted."""
-    found, history = None, []
-    with _interruptible() as interrupted, tqdm(total=count, disable=None, unit="stage") as bar:
+    told, interrupted = [], False
+    with tqdm(total=count, disable=None, unit="stage") as bar:
         try:
             for found in steps:
-                seconds = time.perf_counter() - began
-                history.append({"stage": found.stage, "seconds": round(seconds, 2), "loss": float(found.losses[0])})
-                history[-1] |= describe(found.best)
+                seconds = round(time.perf_counter() - began, 2)
+                record = {"stage": found.stage, "seconds": seconds, "loss": float(found.losses[0])}
+                told.append((found, record | describe(found.best)))
                 bar.update()
-                bar.set_postfix_str(f"{found.stage}, loss {history[-1]['loss']:.2e}")
+                bar.set_postfix_str(f"{found.stage}, loss {record['loss']:.2e}")
         except KeyboardInterrupt:
-            interrupted.append(True)
-    if found is None:
-        raise InputError("fit: interrupted before anything was found; start it again")
-    return found, history, bool(interrupted)
+            interrupted = True
+    if not told:
+        raise InputError("fit: expected time to find something, was interrupted before; start it again")
+    return told[-1][0], [record for _, record in told], interrupted
 
 
 @contextlib.contextmanager
-def _interruptible() -> Iterator[list]:
-    """SIGTERM ends the fit as Ctrl-C does."""
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends a fit as Ctrl-C does."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        yield []
+        yield
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -228,26 +247,42 @@ _buffers = jax.jit(render_buffers, static_argnums=(1, 4))
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def _write(job: Job, photo: Photo, shape, fit: dict, history: list[dict], found, look) -> None:
+def _write(job: Job, photo: Photo, shape: Object, fit: dict, history: list[dict], found, look) -> None:
     folder = job.output
+    for name in WRITTEN:  # of another fit
+        (folder / name).unlink(missing_ok=True)
+    records = [json.dumps(record, allow_nan=False) for record in history]
+    write_atomically(folder / HISTORY, "".join(f"{record}\n" for record in records).encode())
+    write_json(folder / FIT, fit)
     drawn, normals, covered = look(found.best, job.size)
     save_png(folder / "render.png", drawn)
     save_png(folder / "normals.png", normals)
     save_png(folder / "overlay.png", _overlay(photo, drawn, covered))
-    save_png(folder / "mask.png", _outline(photo))
+    save_png(folder / "mask.png", paste_back(photo, photo.mask))
+    save_png(folder / "object.png", _cut_out(photo))
     turned = [found.best.pose.at[0].add(2 * np.pi * i / _FRAMES) for i in range(_FRAMES)]
     save_gif(folder / "turntable.gif", [look(found.best.replace(pose=pose), job.size)[0] for pose in turned])
     points = [_read_point(record) for record in history]
     save_gif(folder / "progress.gif", [look(point, _SMALL)[0] for point in points], seconds=3.0)
-    write_voxels(folder / "voxels.binvox", (shape.grid[0] > 0.5).astype(np.float32))
-    mesh = shape.mesh or marching_cubes(shape.grid[0])
+    write_atomically(folder / REPORT, reconstruction_report.page(folder, fit, history, photo.original).encode())
+    for write in (_write_voxels, _write_meshes):
+        try:
+            write(folder, shape)
+        except InputError as error:  # the fit stands without them
+            print(f"not written: {error}", file=sys.stderr)
+
+
+def _write_voxels(folder: pathlib.Path, shape: Object) -> None:
+    """The object as other software reads it: binary voxels."""
+    side = shape.grid.shape[1]
+    grid = (shape.grid[0] > 0.5) if shape.mesh is None else voxelise(shape.mesh, side, "binary")
+    write_voxels(folder / "voxels.binvox", np.asarray(grid, np.float32))
+
+
+def _write_meshes(folder: pathlib.Path, shape: Object) -> None:
+    mesh = marching_cubes(shape.grid[0]) if shape.mesh is None else shape.mesh
     for name in ("mesh.ply", "mesh.glb"):
         save_mesh(folder / name, mesh)
-    write_atomically(folder / HISTORY, "".join(json.dumps(record) + "\n" for record in history).encode())
-    write_json(folder / FIT, fit)
-    photo_png = io.BytesIO()
-    Image.fromarray(photo.original).save(photo_png, format="PNG")
-    write_atomically(folder / REPORT, reconstruction_report.page(folder, fit, history, photo_png.getvalue()).encode())
 
 
 def _read_point(record: dict) -> Unknowns:
@@ -261,11 +296,11 @@ def _read_point(record: dict) -> Unknowns:
 def _overlay(photo: Photo, drawn: np.ndarray, covered: np.ndarray) -> np.ndarray:
     """The drawing in place of the object, over the fainter photo, in the photo's own size."""
     cover = paste_back(photo, covered)
-    picture = paste_back(photo, drawn * covered + (1.0 - covered))
-    return cover * picture + (1.0 - cover) * (0.5 + 0.5 * photo.original / 255.0)
+    object_alone = paste_back(photo, drawn - (1.0 - covered))  # without the white that shows behind it
+    return np.clip(object_alone + (1.0 - cover) * (0.5 + 0.5 * photo.original / 255.0), 0.0, 1.0)
 
 
-def _outline(photo: Photo) -> np.ndarray:
-    """The photo with all that is not the object tinted."""
+def _cut_out(photo: Photo) -> np.ndarray:
+    """The photo with all that is not the object in green."""
     mask = paste_back(photo, photo.mask)
     return to_bytes(mask * photo.original / 255.0 + (1.0 - mask) * np.asarray([0.35, 0.85, 0.5], np.float32))

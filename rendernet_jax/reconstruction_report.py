@@ -2,7 +2,11 @@
 
 import base64
 import html
+import io
 import pathlib
+
+import numpy as np
+from PIL import Image
 
 from rendernet_jax.evaluation import show
 
@@ -16,7 +20,7 @@ td, th { border: 1px solid #ccc; padding: 2px 10px; text-align: right; }
 th:first-child, td:first-child { text-align: left; }
 """
 _FIGURES = {
-    "mask.png": "what was taken for the object",
+    "object.png": "what was taken for the object",
     "render.png": "fitted drawing",
     "overlay.png": "drawing over the photo",
     "normals.png": "normals",
@@ -25,17 +29,23 @@ _FIGURES = {
 }
 
 
-def page(folder: pathlib.Path, fit: dict, history: list[dict], photo: bytes) -> str:
+_MOST = 800  # pixels on a picture's longer side
+
+
+def page(folder: pathlib.Path, fit: dict, history: list[dict], photo: np.ndarray) -> str:
     """HTML of a reconstruction.
 
     Args:
         folder: holds the pictures of the reconstruction already.
         fit: what fit.json holds.
         history: what history.jsonl holds.
-        photo: PNG of the photo.
+        photo: uint8 ``[H, W, 3]``.
     """
-    figures = [_figure("photo.png", photo, "photo")]
-    figures += [_figure(name, (folder / name).read_bytes(), caption) for name, caption in _FIGURES.items()]
+    figures = [_figure("photo.png", _shrink(Image.fromarray(photo)), "photo")]
+    for name, caption in _FIGURES.items():
+        still = name.endswith(".png")
+        content = _shrink(Image.open(folder / name)) if still else (folder / name).read_bytes()
+        figures.append(_figure(name, content, caption))
     parts = [
         "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Reconstruction</title>",
         f"<style>{_STYLE}</style></head><body><h1>Reconstruction</h1>",
@@ -54,6 +64,14 @@ def page(folder: pathlib.Path, fit: dict, history: list[dict], photo: bytes) -> 
         "</body></html>",
     ]
     return "\n".join(parts)
+
+
+def _shrink(image: Image.Image) -> bytes:
+    """PNG of a picture, no larger than a page shows it."""
+    image.thumbnail((_MOST, _MOST))
+    content = io.BytesIO()
+    image.save(content, format="PNG")
+    return content.getvalue()
 
 
 def _summary(fit: dict) -> str:

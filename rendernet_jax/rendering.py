@@ -13,7 +13,7 @@ from rendernet_jax import network, shading
 from rendernet_jax.camera import Light, Pose, light_from_degrees
 from rendernet_jax.config import Config
 from rendernet_jax.errors import InputError
-from rendernet_jax.voxels import Window, camera_grid, over_poses
+from rendernet_jax.voxels import Window, camera_grid, check_grid, over_poses
 
 DEFAULT_LIGHT = light_from_degrees()
 
@@ -129,6 +129,7 @@ def render_buffers(
             "use other weights or keep only those channels"
         )
     if config.encoder:
+        check_grid(grid)
         return network.encode_decode(params, config, grid, pose, key=key, dtype=dtype)
     side = size // config.upsample
 

@@ -125,7 +125,13 @@ def _run_stage(scale: Scale, stage: Stage, flags: list[str], output: pathlib.Pat
         _share_files(output / stage.references / "references", output / stage.folder / "references")
     code, log = _run_launcher(stage, flags, output)
     folder = output / stage.training.run if stage.training else None
-    if code and not (folder and stage.training.rate is not None and _diverged(folder)):
+    tried = folder and stage.training.rate is not None and stage.training.seconds is not None
+    if code and folder and not tried and _diverged(folder):
+        raise InputError(
+            f"stage {stage.name}: expected a finite loss at the rate {_flag(flags, 'rate')}, got none, and the same "
+            "command would end alike; choose another --output"
+        )
+    if code and not (tried and _diverged(folder)):
         raise InputError(
             f"stage {stage.name}: expected it to finish, got exit code {code}: {_last_error(log)} (all of it: {log}); "
             "remove the cause, then give the same command"
@@ -223,6 +229,10 @@ def run_figures(folder: pathlib.Path) -> dict:
     return {**figures, **scores, "best_step": best["step"], "best_psnr": best["psnr"], "parameters": parameters}
 
 
+def _flag(flags: list[str], name: str) -> str:
+    return next(flag.partition("=")[2] for flag in flags if flag.startswith(f"--{name}="))
+
+
 def _diverged(folder: pathlib.Path) -> bool:
     records = _read_log(folder)
     return bool(records) and "not_finite" in records[-1]
@@ -232,7 +242,11 @@ def _read_log(folder: pathlib.Path) -> list[dict]:
     path = folder / LOG
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(ValueError):  # a line that a full disk cut off
+            records.append(json.loads(line))
+    return records
 
 
 def relative_meshes(meshes: pathlib.Path, output: pathlib.Path) -> str:

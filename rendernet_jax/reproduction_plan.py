@@ -7,6 +7,7 @@ training takes, and at which rate, follows from the records of earlier stages.
 import dataclasses
 import math
 import pathlib
+import shlex
 from collections.abc import Sequence
 
 from rendernet_jax.data.families import FAMILIES
@@ -148,9 +149,8 @@ def make_stages(plan: Plan) -> list[Stage]:
         _build("data-chairs", scale, CHAIRS, scale.chairs, (CHAIR,)),
         Stage("meshes"),
     ]
-    middle = sorted(scale.rates)[len(scale.rates) // 2]
     for contender in scale.contenders:
-        probe = Training(contender, f"runs/probe-{contender.name}", rate=middle, evaluations=_PROBE_WINDOWS)
+        probe = Training(contender, f"runs/probe-{contender.name}", rate=min(scale.rates), evaluations=_PROBE_WINDOWS)
         stages.append(_train(probe_name(contender), scale, ALL, probe))
     for contender in scale.contenders:
         for rate in scale.rates:
@@ -284,7 +284,7 @@ def best_rate(scale: Scale, contender: Contender, records: dict[str, dict]) -> f
 
 def show_commands(plan: Plan, output: str) -> str:
     """The commands of a plan as a user would type them, one a line."""
-    lines = [f"cd {pathlib.PurePath(output).as_posix()}"]
+    lines = [f"cd {shlex.quote(pathlib.PurePath(output).as_posix())}"]
     for stage in make_stages(plan):
         if stage.launcher:
             lines.append(show_command(stage.launcher, complete_flags(plan, stage, None)))
@@ -295,4 +295,4 @@ def show_commands(plan: Plan, output: str) -> str:
 
 def show_command(launcher: str, flags: Sequence[str]) -> str:
     """One command as a user would type it in the reproduction's folder."""
-    return " ".join(["python -m rendernet_jax", launcher, *flags])
+    return f"python -m rendernet_jax {launcher} {shlex.join(flags)}"

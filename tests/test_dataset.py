@@ -206,7 +206,7 @@ CHANGES = {
 def test_changed_flags_are_refused_and_nothing_is_touched(copied, change, state):
     if state == "unfinished":
         manifest = json.loads((copied / "manifest.json").read_text())
-        plan = {name: manifest[name] for name in ("schema", "arguments", "settings", "names_sha256")}
+        plan = {name: manifest[name] for name in ("schema", "generator", "arguments", "settings", "names_sha256")}
         (copied / "plan.json").write_text(json.dumps(plan))
         (copied / "manifest.json").unlink()
     before = read_files(copied)
@@ -215,6 +215,14 @@ def test_changed_flags_are_refused_and_nothing_is_touched(copied, change, state)
     with pytest.raises(InputError, match=f"holds {what} of {message}.*--overwrite"):
         build(copied, **changed)
     assert read_files(copied) == before
+
+
+def test_a_set_of_an_earlier_generator_is_not_continued(copied):
+    manifest = json.loads((copied / "manifest.json").read_text())
+    del manifest["generator"]
+    (copied / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="earlier version's shapes and views"):
+        build(copied)
 
 
 def test_overwrite_replaces_another_set_entirely(copied, tmp_path_factory, jobs_run):

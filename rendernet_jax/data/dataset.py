@@ -28,6 +28,7 @@ from rendernet_jax.errors import InputError
 from rendernet_jax.files import lock_folder, remove_leftovers, write_atomically, write_json
 
 TIMEOUT = 900.0  # seconds for one shape
+_GENERATOR = 2  # another number whenever the same tasks and settings come to mean other bytes
 _REPORT_SECONDS = 30.0
 
 
@@ -180,6 +181,7 @@ def _make_plan(tasks: Sequence[Task], settings: Settings, arguments: dict) -> di
     names = "\n".join(f"{task.name} {task.seed}" for task in tasks)
     return {
         "schema": shards.SCHEMA,
+        "generator": _GENERATOR,
         "arguments": arguments,
         "settings": dataclasses.asdict(settings),
         "names_sha256": shards.sha256(names.encode()),
@@ -258,6 +260,8 @@ def _differences(before: dict, plan: dict) -> list[str]:
         old, new = before.get(group, {}), plan[group]
         names = sorted({n for n in (*old, *new) if old.get(n) != new.get(n)})
         differences += [f"{n} {old.get(n)!r} (now {new.get(n)!r})" for n in names]
+    if before.get("generator", 1) != plan["generator"]:
+        differences.append("an earlier version's shapes and views")
     if not differences and before.get("names_sha256") != plan["names_sha256"]:
         differences.append("other shapes")
     return differences

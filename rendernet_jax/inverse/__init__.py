@@ -1,4 +1,4 @@
-"""Inverse rendering: pose, light and appearance (and shape) of what a picture shows, by gradients of the renderer."""
+"""Inverse rendering: pose, light and albedo of a known shape in a picture, by derivatives of the renderer."""
 
 from rendernet_jax.inverse.fit import Fit, Settings, count_reports, fit, fit_steps
 

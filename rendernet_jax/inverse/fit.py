@@ -18,7 +18,7 @@ from rendernet_jax.inverse.unknowns import Unknowns
 
 _COARSE, _FINE = 32, 64  # sides of silhouettes
 _ROLLS = (-0.5, -0.25, 0.0, 0.25, 0.5)  # radians, of the first starts
-_KEPT = (24, 8, 3)  # candidates after the search, after coarse silhouettes, after fine ones
+_KEPT = (24, 8)  # candidates that are refined by coarse and by fine silhouettes
 _STEPS = (6, 8)  # of refinement by silhouette
 _FIRST_DISTANCE = 0.15  # inverse, between orthographic and a wide angle
 _CHUNK = 2  # steps of refinement between two reports
@@ -93,13 +93,18 @@ def fit_steps(
         fixed: names out of these three that stay as ``start`` gives them.
 
     Yields:
-        the candidates after each stage, the best first.
+        the candidates after each stage, the best first; in the end different poses, their losses at the last size.
 
     Raises:
-        InputError: shapes that do not fit, an empty mask, or a fixed unknown that is not given.
+        InputError: shapes that do not fit, an empty mask, a network without normals and mask, a fixed unknown that is
+            not given, or a start at which the object and the mask do not meet.
     """
     start = start or {}
     _check(picture, mask, grid, start, fixed)
+    if missing := [name for name in ("normal", "mask") if name not in dict(config.heads)]:
+        raise InputError(
+            f"network {config.name!r}: expected the heads normal and mask, got no {missing[0]}; use others"
+        )
     grid, mask = jnp.asarray(grid, jnp.float32), jnp.asarray(mask, jnp.float32)
     picture = mask * jnp.asarray(picture, jnp.float32) + (1.0 - mask)
     free = Unknowns(*(jnp.float32(name not in fixed) for name in ("pose", "light", "albedo")))
@@ -110,24 +115,28 @@ def fit_steps(
     }
     small = _resize(picture, settings.sizes[0]), _resize(mask, settings.sizes[0])
     found, losses = _judge(params, config, grid, *small, poses, held)
-    yield _sorted(found, losses, "judge")
+    found = _sorted(found, losses, "judge")
+    if not np.isfinite(found.losses[0]):
+        raise InputError("start: expected a pose at which the object meets the mask, got none; correct it")
+    yield found
     for size, steps, count in zip(settings.sizes, settings.steps, settings.candidates, strict=True):
-        last = _sorted(found, losses, "")
-        refined = jax.tree.map(lambda x, count=count: x[:count], last.candidates)
         resized = _resize(picture, size), _resize(mask, size)
         for done in range(0, steps, _CHUNK):
-            refined, refined_losses = _refine(params, config, grid, *resized, refined, free, min(_CHUNK, steps - done))
-            # Losses at another size can't be compared: those that were refined stand first.
-            head = _sorted(refined, refined_losses, "")
+            first = jax.tree.map(lambda x, count=count: x[:count], found.candidates)
+            refined = _sorted(*_refine(params, config, grid, *resized, first, free, min(_CHUNK, steps - done)), "")
+            # Losses of other sizes can't be compared: those that are being refined stand first.
             join = lambda new, old, count=count: jnp.concatenate([new, old[count:]])  # noqa: E731
-            found = jax.tree.map(join, head.candidates, last.candidates)
-            losses = join(head.losses, last.losses)
-            yield Fit(found, losses, f"refine {size}")
+            candidates = jax.tree.map(join, refined.candidates, found.candidates)
+            found = Fit(candidates, join(refined.losses, found.losses), f"refine {size}")
+            yield found
+    losses = _compare(params, config, grid, *resized, found.candidates)
+    different = _different(found.candidates.pose, losses, len(losses))
+    yield Fit(jax.tree.map(lambda x: x[different], found.candidates), losses[different], "compare")
 
 
 def count_reports(settings: Settings) -> int:
     """How often :func:`fit_steps` tells what it found."""
-    return 1 + sum(-(-steps // _CHUNK) for steps in settings.steps)
+    return 2 + sum(-(-steps // _CHUNK) for steps in settings.steps)
 
 
 def _first_poses(grid, mask, settings: Settings, start: dict, fixed: tuple[str, ...]) -> jax.Array:
@@ -171,7 +180,7 @@ def _search(grid, mask, starts: int) -> jax.Array:
     vectors = vectors.at[..., 0].set(azimuth[:, None]).at[..., 1].set(elevation[:, None])
     vectors = vectors.at[..., 2].set(jnp.asarray(_ROLLS)).at[..., 6].set(_FIRST_DISTANCE).reshape(-1, 7)
     vectors, losses = _scan(silhouette.opaque(grid, _COARSE), _resize(mask, _COARSE)[..., 0], vectors)
-    for count, size, steps in zip(_KEPT, (_COARSE, _FINE), _STEPS):
+    for count, size, steps in zip(_KEPT, (_COARSE, _FINE), _STEPS, strict=True):
         vectors = vectors[_different(vectors, losses, count)]
         vectors, losses = _refine_by_silhouette(grid, mask, vectors, size, steps)
     return vectors
@@ -213,6 +222,12 @@ def _silhouette_steps(cells, mask, vectors, steps):
 @functools.partial(jax.jit, static_argnames="config")
 def _judge(params, config, grid, picture, mask, poses, held):
     return one_by_one(lambda pose: photometric.judge(params, config, grid, picture, mask, pose, **held), poses)
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def _compare(params, config, grid, picture, mask, found):
+    judge = lambda x: photometric.judge(params, config, grid, picture, mask, x.pose, x.light, x.albedo)[1]  # noqa: E731
+    return one_by_one(judge, found)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "steps"))

@@ -84,7 +84,7 @@ def fit_light(normal, weight, picture, light=None) -> tuple[jax.Array, jax.Array
         azimuth, elevation = unknowns.sphere(_LIGHTS)
         lit = jnp.maximum(jnp.einsum("ijc,lc->lij", normal, direction(azimuth, elevation)), 0.0)
         covered = weight[..., 0]
-        every = jnp.sum(covered)
+        every = jnp.maximum(jnp.sum(covered), 1.0)  # the object may miss the mask
         sums = lambda *factors: jnp.einsum(",".join(["lij"] * len(factors)) + ",ij->l", *factors, covered)  # noqa: E731
         share, white = _AMBIENT_PRIOR * every, _WHITE_PRIOR * every
         # Normal equations of ambient a and intensity b, with the priors a (1 - AMBIENT) = b AMBIENT and a + b = 1.

@@ -61,6 +61,11 @@ def train(
     """
     if not len(source.validation):
         raise InputError("data set: expected at least one validation view, got none; build it with two shapes or more")
+    if config.size not in (None, source.size):
+        raise InputError(
+            f"config: expected network {config.name!r} for the data's {source.size} pixels, got one for {config.size}; "
+            "fit it with config.fit_size"
+        )
     description = {
         "config": config_to_dict(config),
         "recipe": dataclasses.asdict(recipe),

@@ -78,7 +78,8 @@ def _refuse_other(folder: pathlib.Path, found: dict, description: dict) -> None:
     for group in sorted(found.keys() | description.keys(), key=[*description, *found].index):
         old, new = found.get(group) or {}, description.get(group) or {}
         differing += [name for name in dict.fromkeys([*new, *old]) if old.get(name) != new.get(name)]
+    what = ", ".join(differing) or "the version that made it"
     raise InputError(
-        f"output {folder}: holds another run (differs in {', '.join(differing)}); choose another --output, or give the "
+        f"output {folder}: holds another run (differs in {what}); choose another --output, or give the "
         "same flags to continue it"
     )
