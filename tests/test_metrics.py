@@ -86,6 +86,16 @@ def test_squared_error_is_one_mean_a_picture():
         losses.squared_error(jnp.zeros((1, 4, 4, 3)), jnp.zeros((1, 4, 4, 1)))
 
 
+def test_cross_entropy_pulls_a_white_picture_toward_a_black_one():
+    rng = np.random.default_rng(0)
+    picture, target = rng.uniform(0.05, 0.95, (2, 3, 4, 4, 1)).astype(np.float32)
+    wanted = -(target * np.log(picture) + (1 - target) * np.log(1 - picture)).mean((1, 2, 3))
+    np.testing.assert_allclose(losses.cross_entropy(picture, target), wanted, rtol=1e-3)
+    black = jnp.zeros((1, 4, 4, 1))
+    pull = lambda loss: jax.grad(lambda v: loss(jax.nn.sigmoid(v + black), black)[0])(jnp.float32(9.0))  # noqa: E731
+    assert pull(losses.cross_entropy) > 0.5 and pull(losses.squared_error) < 1e-3
+
+
 def test_buffer_losses_compare_what_is_seen():
     predicted, target = make_buffers(0), make_buffers(1)
     found = jax.jit(losses.buffer_losses)(predicted, target, LIGHT)
