@@ -106,11 +106,11 @@ def test_transparent_picture_on_white_is_the_picture(folder, tmp_path):
 
 def test_transparent_turntable(folder, tmp_path):
     """Every frame is transparent where its own mask, not that of the frame before, is below one half."""
-    job = _job(folder, tmp_path, outputs=("phong", "mask"), transparent=True, turntable=2)
-    views = tuple(View(azimuth_deg=a) for a in (30.0, 210.0))
+    job = _job(folder, tmp_path, outputs=("phong", "mask"), transparent=True, turntable=3)
+    views = tuple(View(azimuth_deg=a) for a in (30.0, 150.0, 270.0))
     batch_render.run(dataclasses.replace(job, views=views))
     with Image.open(tmp_path / "turntable.gif") as animation:
-        for index in range(2):
+        for index in range(3):
             animation.seek(index)
             frame = np.asarray(animation.convert("RGBA"))
             alpha = _read(tmp_path / f"{index:04d}_phong.png")[..., 3]

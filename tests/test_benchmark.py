@@ -152,8 +152,8 @@ def test_plain_network_holds_no_convolution_of_ours(monkeypatch):
     def refuse(*_):
         raise AssertionError("called")
 
-    monkeypatch.setattr("rendernet_jax.network.conv", refuse)
-    monkeypatch.setattr("rendernet_jax.network.conv_transposed", refuse)
+    monkeypatch.setattr("rendernet_jax.layers.conv", refuse)
+    monkeypatch.setattr("rendernet_jax.layers.conv_transposed", refuse)
     for config in (preset("tiny"), MIXED):
         inputs = inputs_of(config)
         function, arguments = stages.whole(inputs, stages.PLAIN)

@@ -44,7 +44,7 @@ def train(
     drew before any training). One process at a time may do so.
 
     Args:
-        source: has ``batch(rng, count, patch)``, ``validation`` and ``views(indices, occupancy)``, see
+        source: has ``batch(rng, count, patch)``, ``validation``, ``views(indices, occupancy)`` and ``size``, see
             ``data.source.Source``.
         warm_start: parameters to begin with; random if None.
         inputs: what identifies the data and the warm start, JSON values by name; a run is continued with equal ones
@@ -61,7 +61,7 @@ def train(
     """
     if not len(source.validation):
         raise InputError("data set: expected at least one validation view, got none; build it with two shapes or more")
-    if config.size not in (None, source.size):
+    if config.size and config.size != source.size:
         raise InputError(
             f"config: expected network {config.name!r} for the data's {source.size} pixels, got one for {config.size}; "
             "fit it with config.fit_size"
