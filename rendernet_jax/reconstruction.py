@@ -32,8 +32,8 @@ from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.rendering import render_buffers
 
 FIT, HISTORY, REPORT = "fit.json", "history.jsonl", "report.html"
-PICTURES = ("render.png", "overlay.png", "normals.png", "mask.png", "object.png", "turntable.gif", "progress.gif")
-WRITTEN = (FIT, HISTORY, REPORT, *PICTURES, "voxels.binvox", "mesh.ply", "mesh.glb")
+_PICTURES = ("render.png", "overlay.png", "normals.png", "mask.png", "object.png", "turntable.gif", "progress.gif")
+WRITTEN = (FIT, HISTORY, REPORT, *_PICTURES, "voxels.binvox", "mesh.ply", "mesh.glb")
 UNKNOWNS = ("pose", "light", "albedo")
 _LIGHT_KEYS = ("azimuth_deg", "elevation_deg", "ambient")
 _FRAMES = 36  # of a turntable
@@ -84,10 +84,11 @@ def _run(job: Job, provenance: dict) -> dict:
     steps = inverse.fit_steps(
         params, config, photo.picture, photo.mask, shape.grid, settings, start=start, fixed=job.fixed
     )
-    found, history, interrupted = _follow(steps, inverse.count_reports(settings), began)
+    told, interrupted = _follow(steps, inverse.count_reports(settings), began)
     seconds = time.perf_counter() - began
     look = lambda point, size: _look(params, config, jnp.asarray(shape.grid), point, size)  # noqa: E731
-    drawn, normals, covered = look(found.best, job.size)
+    found = told[-1][0]
+    drawn, normals, covered = pictures = look(found.best, job.size)
     target = photo.mask * photo.picture + (1.0 - photo.mask)
     fit = {
         **describe(found.best),
@@ -103,7 +104,7 @@ def _run(job: Job, provenance: dict) -> dict:
         "photo": {"padding": _padding(photo), "mask": photo.source, "size": job.size},
         **provenance,
     }
-    _write(job, photo, shape, fit, history, found, look)
+    _write(job, photo, shape, fit, told, pictures, look)
     return fit
 
 
@@ -204,8 +205,8 @@ def _padding(photo: Photo) -> dict:
 # --- the fit ----------------------------------------------------------------------------------------------------------
 
 
-def _follow(steps: Iterator[inverse.Fit], count: int, began: float) -> tuple[inverse.Fit, list[dict], bool]:
-    """The last of what a fit tells, a record of each, and whether it was interrupted."""
+def _follow(steps: Iterator[inverse.Fit], count: int, began: float) -> tuple[list, bool]:
+    """All that a fit tells, each with its record for history.jsonl, and whether it was interrupted."""
     told, interrupted = [], False
     with tqdm(total=count, disable=None, unit="stage") as bar:
         try:
@@ -219,7 +220,7 @@ def _follow(steps: Iterator[inverse.Fit], count: int, began: float) -> tuple[inv
             interrupted = True
     if not told:
         raise InputError("fit: expected time to find something, was interrupted before; start it again")
-    return told[-1][0], [record for _, record in told], interrupted
+    return told, interrupted
 
 
 @contextlib.contextmanager
@@ -247,23 +248,23 @@ _buffers = jax.jit(render_buffers, static_argnums=(1, 4))
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def _write(job: Job, photo: Photo, shape: Object, fit: dict, history: list[dict], found, look) -> None:
-    folder = job.output
+def _write(job: Job, photo: Photo, shape: Object, fit: dict, told: list, pictures: tuple, look) -> None:
+    folder, best = job.output, told[-1][0].best
+    drawn, normals, covered = pictures
+    history = [record for _, record in told]
     for name in WRITTEN:  # of another fit
         (folder / name).unlink(missing_ok=True)
     records = [json.dumps(record, allow_nan=False) for record in history]
     write_atomically(folder / HISTORY, "".join(f"{record}\n" for record in records).encode())
     write_json(folder / FIT, fit)
-    drawn, normals, covered = look(found.best, job.size)
     save_png(folder / "render.png", drawn)
     save_png(folder / "normals.png", normals)
     save_png(folder / "overlay.png", _overlay(photo, drawn, covered))
     save_png(folder / "mask.png", paste_back(photo, photo.mask))
     save_png(folder / "object.png", _cut_out(photo))
-    turned = [found.best.pose.at[0].add(2 * np.pi * i / _FRAMES) for i in range(_FRAMES)]
-    save_gif(folder / "turntable.gif", [look(found.best.replace(pose=pose), job.size)[0] for pose in turned])
-    points = [_read_point(record) for record in history]
-    save_gif(folder / "progress.gif", [look(point, _SMALL)[0] for point in points], seconds=3.0)
+    turned = [best.pose.at[0].add(2 * np.pi * i / _FRAMES) for i in range(_FRAMES)]
+    save_gif(folder / "turntable.gif", [look(best.replace(pose=pose), job.size)[0] for pose in turned])
+    save_gif(folder / "progress.gif", [look(found.best, _SMALL)[0] for found, _ in told], seconds=3.0)
     write_atomically(folder / REPORT, reconstruction_report.page(folder, fit, history, photo.original).encode())
     for write in (_write_voxels, _write_meshes):
         try:
@@ -283,14 +284,6 @@ def _write_meshes(folder: pathlib.Path, shape: Object) -> None:
     mesh = marching_cubes(shape.grid[0]) if shape.mesh is None else shape.mesh
     for name in ("mesh.ply", "mesh.glb"):
         save_mesh(folder / name, mesh)
-
-
-def _read_point(record: dict) -> Unknowns:
-    pose = unknowns.from_pose(_read_pose(record["pose"]))
-    light = _read_light(record["light"])
-    return Unknowns(
-        pose, jnp.asarray([light.azimuth, light.elevation, light.ambient], jnp.float32), jnp.asarray(record["albedo"])
-    )
 
 
 def _overlay(photo: Photo, drawn: np.ndarray, covered: np.ndarray) -> np.ndarray:

@@ -57,12 +57,17 @@ def markdown(report: dict) -> str:
 
 def _weights_table(weights: dict) -> list[str]:
     rows = [[label, each["network"], each["weights"], each["sha256"][:12]] for label, each in weights.items()]
-    return _table(["label", "network", "weights", "sha256"], rows)
+    return table(["label", "network", "weights", "sha256"], rows)
 
 
 def _section(title: str, means: dict[str, dict], columns: dict) -> list[str]:
-    rows = [[*_split(method), *cells] for method, cells in _bold_cells(means, columns).items()]
-    return [title, "", *_table(["method", "voxels", *(heading for heading, _ in columns.values())], rows)]
+    return [title, "", *scores_table(means, columns)]
+
+
+def scores_table(means: dict[str, dict], columns: dict) -> list[str]:
+    """Markdown lines of methods' figures, one row a method; ``columns`` as :data:`COLUMNS`."""
+    rows = [[*split_method(method), *cells] for method, cells in bold_cells(means, columns).items()]
+    return table(["method", "voxels", *(heading for heading, _ in columns.values())], rows)
 
 
 def _robustness(robustness: dict) -> list[str]:
@@ -70,24 +75,27 @@ def _robustness(robustness: dict) -> list[str]:
     some = _count(len(robustness["meshes"]), "mesh", "meshes")
     lines = ["## Robustness", "", f"{some}, one view each. `usual` is the input of the tables above.", ""]
     for title, figure, digits in (("### Phong, full frame", "phong", 2), ("### Mask IoU", "mask_iou", 3)):
-        cells = {case: _bold_cells(each["mean"], {figure: (figure, digits)}) for case, each in cases.items()}
-        rows = [[*_split(method), *(cells[case][method][0] for case in cases)] for method in next(iter(cells.values()))]
-        lines += [title, "", *_table(["method", "voxels", *cases], rows)]
+        cells = {case: bold_cells(each["mean"], {figure: (figure, digits)}) for case, each in cases.items()}
+        rows = [
+            [*split_method(method), *(cells[case][method][0] for case in cases)]
+            for method in next(iter(cells.values()))
+        ]
+        lines += [title, "", *table(["method", "voxels", *cases], rows)]
     return lines
 
 
-def _bold_cells(means: dict[str, dict], columns: dict) -> dict[str, list[str]]:
+def bold_cells(means: dict[str, dict], columns: dict) -> dict[str, list[str]]:
     """Each method's figures as text, in bold where none from the same voxels is better."""
     best = {}
     for method, figures in means.items():
         for name in columns:
             if figures[name] is not None:
-                key = _split(method)[1], name
+                key = split_method(method)[1], name
                 best[key] = max(best.get(key, figures[name]), figures[name])
     return {
         method: [
             f"**{show(figures[name], digits)}**"
-            if figures[name] is not None and figures[name] == best[_split(method)[1], name]
+            if figures[name] is not None and figures[name] == best[split_method(method)[1], name]
             else show(figures[name], digits)
             for name, (_, digits) in columns.items()
         ]
@@ -95,7 +103,7 @@ def _bold_cells(means: dict[str, dict], columns: dict) -> dict[str, list[str]]:
     }
 
 
-def _split(method: str) -> list[str]:
+def split_method(method: str) -> list[str]:
     """Label and voxels of a method's name."""
     return method.rsplit(" ", 1)
 
@@ -104,7 +112,8 @@ def _count(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Markdown lines of a table, and an empty one."""
     line = lambda cells: f"| {' | '.join(cell.replace('|', ' ') for cell in cells)} |"  # noqa: E731
     return [line(headings), line(["---"] * len(headings)), *map(line, rows), ""]
 
@@ -127,7 +136,7 @@ def sheet_row(scored: Scored, shown: dict[str, str], pose: Pose) -> dict[str, np
     for occupancy, grid in scored.voxels.items():
         row[f"voxels {occupancy}"] = draw_voxels(grid, pose, len(scored.reference["mask"]))
         for method, output in shown.items():
-            if _split(method)[1] == occupancy:
+            if split_method(method)[1] == occupancy:
                 row[method] = scored.pictures[method][output]
                 row[method + _ERROR] = error_map(row[method], scored.reference[output])
     part = _around(scored.reference["mask"])

@@ -1,10 +1,8 @@
 """A reproduction's report as a reader sees it: Markdown tables and pictures."""
 
-from collections.abc import Sequence
-
 from rendernet_jax.evaluation import show
 from rendernet_jax.mesh_references import OCCUPANCIES
-from rendernet_jax.report import COLUMNS, FOREGROUND
+from rendernet_jax.report import COLUMNS, FOREGROUND, bold_cells, scores_table, split_method, table
 from rendernet_jax.reproduction_plan import (
     CHAIRS_RUN,
     OWN,
@@ -52,7 +50,8 @@ def _search(plan: Plan, report: dict) -> list[str]:
     for contender in scale.contenders:
         best = report["rates"][contender.name]
         figures = {rate: _figures(report, search_name(contender, rate)) for rate in scale.rates}
-        cells = [_bold(show(figures[rate]["psnr"]), rate == best) for rate in scale.rates]
+        cells = [show(figures[rate]["psnr"]) for rate in scale.rates]
+        cells = [f"**{cell}**" if rate == best else cell for rate, cell in zip(scale.rates, cells, strict=True)]
         rows.append([contender.name, *cells, show(figures[best]["steps"], 0)])
     edges = [name for name, rate in report["rates"].items() if rate in (min(scale.rates), max(scale.rates))]
     note = f" At the edge of the search, so perhaps not the best there is: {', '.join(edges)}." if edges else ""
@@ -62,7 +61,7 @@ def _search(plan: Plan, report: dict) -> list[str]:
         f"Each network was trained for {scale.search_seconds:g} s of steps at each rate; validation PSNR of Phong in "
         f"the end, `-` where training diverged. The best rate is used from here on.{note}",
         "",
-        *_table(["network", *(f"{rate:g}" for rate in scale.rates), "steps"], rows),
+        *table(["network", *(f"{rate:g}" for rate in scale.rates), "steps"], rows),
     ]
 
 
@@ -87,7 +86,7 @@ def _networks(plan: Plan, report: dict) -> list[str]:
         "speed; minutes are those of the steps, compilation included. Validation is on held-back shapes of the data "
         "each was trained on; an image network's is of its own shader.",
         "",
-        *_table(heads, rows),
+        *table(heads, rows),
     ]
 
 
@@ -100,10 +99,10 @@ def _baselines(report: dict, ending: str) -> list[str]:
         f"{len(scores['meshes'])} meshes, {len(scores['skipped'])} passed over. The weights that ship go by their own "
         f"name. By category, closed and open meshes: [scores]({folder}/report.md).",
         "",
-        *_scores_table(scores["mean"], COLUMNS),
+        *scores_table(scores["mean"], COLUMNS),
         "Over the object alone:",
         "",
-        *_scores_table(scores["mean"], FOREGROUND),
+        *scores_table(scores["mean"], FOREGROUND),
         f"![one view of some meshes]({folder}/sheet.png)",
         "",
     ]
@@ -112,11 +111,11 @@ def _baselines(report: dict, ending: str) -> list[str]:
     cases = scores["robustness"]
     lines += ["### Robustness", "", "Some of the meshes, one view each, Phong over the full frame, then mask IoU.", ""]
     for figure, digits in (("phong", 2), ("mask_iou", 3)):
-        columns = {case: _cells(means, figure, digits) for case, means in cases.items()}
+        columns = {case: bold_cells(means, {figure: (figure, digits)}) for case, means in cases.items()}
         methods = list(next(iter(columns.values()), {}))
-        lines += _table(
+        lines += table(
             ["method", "voxels", *columns],
-            [[*_split(method), *(column[method] for column in columns.values())] for method in methods],
+            [[*split_method(method), *(column[method][0] for column in columns.values())] for method in methods],
         )
     return lines
 
@@ -144,7 +143,7 @@ def _image_mode(plan: Plan, report: dict) -> list[str]:
         "One network for each shader, light fixed, from coverage voxels, beside the G-buffer network, which draws all "
         "of them and was trained for longer.",
         "",
-        *_table(["shader", "image network", "G-buffer network", "object: image", "object: G-buffer"], rows),
+        *table(["shader", "image network", "G-buffer network", "object: image", "object: G-buffer"], rows),
         f"![one view of some meshes]({folder}/sheet.png)",
         "",
         *pictures,
@@ -170,7 +169,7 @@ def _generalisation(plan: Plan, report: dict, ending: str) -> list[str]:
         f"The same network, trained for the same time on {plan.scale.chairs} chairs and nothing else, or on all "
         "families. Phong over the full frame, by voxels; mask IoU from coverage voxels.",
         "",
-        *_table(heads, rows),
+        *table(heads, rows),
         f"![one view of some meshes]({folder}/sheet.png)",
         "",
     ]
@@ -184,7 +183,7 @@ def _stages(report: dict) -> list[str]:
         )
         rows.append([name, show(record["seconds"], 0), command])
     about = "Run in the folder of this report; seconds are those of the last start of a stage that was interrupted."
-    return ["## Stages", "", about, "", *_table(["stage", "seconds", "command"], rows)]
+    return ["## Stages", "", about, "", *table(["stage", "seconds", "command"], rows)]
 
 
 def _title(name: str, ending: str) -> str:
@@ -193,36 +192,3 @@ def _title(name: str, ending: str) -> str:
 
 def _figures(report: dict, stage: str) -> dict:
     return report["stages"][stage]["figures"]
-
-
-def _scores_table(means: dict[str, dict], columns: dict) -> list[str]:
-    cells = [_cells(means, name, digits) for name, (_, digits) in columns.items()]
-    rows = [[*_split(method), *(column[method] for column in cells)] for method in means]
-    return _table(["method", "voxels", *(heading for heading, _ in columns.values())], rows)
-
-
-def _cells(means: dict[str, dict], figure: str, digits: int) -> dict[str, str]:
-    """A figure as text by method, in bold where none from the same voxels is better."""
-    best = {}
-    for method, figures in means.items():
-        if figures[figure] is not None:
-            best.setdefault(_split(method)[1], []).append(figures[figure])
-    best = {occupancy: max(values) for occupancy, values in best.items()}
-    return {
-        method: _bold(show(each[figure], digits), each[figure] is not None and each[figure] == best[_split(method)[1]])
-        for method, each in means.items()
-    }
-
-
-def _bold(text: str, yes: bool) -> str:
-    return f"**{text}**" if yes else text
-
-
-def _split(method: str) -> list[str]:
-    """Label and voxels of a method's name."""
-    return method.rsplit(" ", 1)
-
-
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    line = lambda cells: f"| {' | '.join(cells)} |"  # noqa: E731
-    return [line(headings), line(["---"] * len(headings)), *map(line, rows), ""]

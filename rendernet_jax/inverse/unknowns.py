@@ -47,6 +47,12 @@ def from_pose(pose: Pose) -> jax.Array:
     return jnp.stack([jnp.asarray(number, jnp.float32) for number in numbers])
 
 
+def from_light(light: Light) -> jax.Array:
+    """Vector ``[3]`` of an unbatched light, whose brightness is left to the albedo."""
+    share = light.ambient / (light.ambient + light.intensity)
+    return jnp.stack([jnp.asarray(number, jnp.float32) for number in (light.azimuth, light.elevation, share)])
+
+
 def clip_pose(vector: jax.Array) -> jax.Array:
     """The nearest vector ``[..., 7]`` within bounds."""
     log_scale = jnp.clip(vector[..., 3], *_LOG_SCALE)

@@ -110,7 +110,7 @@ def fit_steps(
     free = Unknowns(*(jnp.float32(name not in fixed) for name in ("pose", "light", "albedo")))
     poses = _first_poses(grid, mask, settings, start, fixed)
     held = {
-        "light": _light_vector(start["light"]) if "light" in start else None,
+        "light": unknowns.from_light(start["light"]) if "light" in start else None,
         "albedo": jnp.asarray(start["albedo"], jnp.float32) if "albedo" in start else None,
     }
     small = _resize(picture, settings.sizes[0]), _resize(mask, settings.sizes[0])
@@ -166,11 +166,6 @@ def _check(picture, mask, grid, start, fixed):
         raise InputError(
             f"fixed: expected a value in start for {', '.join(missing)}, got none; give one or let it free"
         )
-
-
-def _light_vector(light: Light) -> jax.Array:
-    total = light.ambient + light.intensity
-    return jnp.stack([jnp.asarray(x, jnp.float32) for x in (light.azimuth, light.elevation, light.ambient / total)])
 
 
 def _search(grid, mask, starts: int) -> jax.Array:
