@@ -1,10 +1,12 @@
-"""Fit pose, light and colour of a known shape to a photo, and show it from new views.
+"""Fit pose, light, colour and, unless it is given, the shape of an object to a photo, and show it from new views.
 
     python -m experiments.reconstruct --image=photo.png --mesh=chair.obj --output=out/fit
     python -m experiments.reconstruct --image=photo.jpg --mask=mask.png --voxels=chair.binvox --output=out/fit
+    python -m experiments.reconstruct --image=photo.png --output=out/fit
 
-The object is found by --mask, the photo's alpha channel, a plain background, or GrabCut. OUTPUT/report.html shows
-everything, fit.json has the pose, which refers to the photo padded to a centred square. Ctrl-C writes the best so far.
+Without --mesh and --voxels the shape is looked for among those that the shape prior knows, standing upright. The object
+is found by --mask, the photo's alpha channel, a plain background, or GrabCut. OUTPUT/report.html shows everything,
+fit.json has the pose, which refers to the photo padded to a centred square. Ctrl-C writes the best so far.
 """
 
 import sys
@@ -15,13 +17,21 @@ from . import _launch as launch
 
 _IMAGE = flags.DEFINE_string("image", None, "Photo: png, jpg or webp.")
 _MASK = flags.DEFINE_string("mask", None, "Mask of the photo's size, white on the object; found if left out.")
-_MESH = flags.DEFINE_string("mesh", None, "Mesh file of the object: its shape is known.")
+_MESH = flags.DEFINE_string("mesh", None, "Mesh file of the object, if its shape is known.")
 _VOXELS = flags.DEFINE_string("voxels", None, "Voxel file of the object, in place of --mesh.")
 _UP = flags.DEFINE_enum("up", "y", ["y", "z"], "Upward axis of the mesh file; never guessed.")
 _WEIGHTS = flags.DEFINE_string("weights", "compact", "Shipped weights by name, or the folder of a training run.")
+_PRIOR = flags.DEFINE_string("prior", "shape_prior", "Shape prior by name, or the folder of its training.")
+_GUESS = flags.DEFINE_string("guess", "first_guess", "First guess by name, or the folder of its training.")
+_SCHEDULE = flags.DEFINE_enum(
+    "schedule", "default", ["default", "paper"], "'paper': that of 2018, for a known shape; slow, and to compare with."
+)
+_SEED = flags.DEFINE_integer(
+    "seed", 0, "Seed of the starts of --schedule=paper; the default one has none.", 0, 2**31 - 1
+)
 _STARTS = flags.DEFINE_integer("starts", 64, "View directions that are tried, over the whole sphere.", 8, 1024)
-_FIX = flags.DEFINE_list("fix", "", "Some of pose,light,albedo: held as --init gives them.")
-_INIT = flags.DEFINE_string("init", None, "JSON file with pose, light or albedo to start from, as fit.json has them.")
+_FIX = flags.DEFINE_list("fix", "", "Some of pose,light,albedo,shape: held as --init gives them.")
+_INIT = flags.DEFINE_string("init", None, "JSON file with any of pose, light, albedo and shape, as fit.json has them.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for what is found.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace a reconstruction that is there already.")
 
@@ -35,18 +45,21 @@ def main():
     from rendernet_jax.evaluation import show
     from rendernet_jax.provenance import command, machine
 
-    if bool(_MESH.value) == bool(_VOXELS.value):
-        got = "both" if _MESH.value else "neither"
-        raise InputError(f"--mesh, --voxels: expected one of them, got {got}; the shape must be known")
+    if _MESH.value and _VOXELS.value:
+        raise InputError("--mesh, --voxels: expected one of them, got both; leave either out")
     output = launch.prepare_output(_OUTPUT.value)
     launch.refuse_existing([output / name for name in reconstruction.WRITTEN], _OVERWRITE.value)
     job = reconstruction.Job(
         image=_IMAGE.value,
-        shape=_MESH.value or _VOXELS.value,
         output=output,
+        shape=_MESH.value or _VOXELS.value,
         mask=_MASK.value,
         up=_UP.value,
         weights=_WEIGHTS.value,
+        prior=_PRIOR.value,
+        guess=_GUESS.value,
+        schedule=_SCHEDULE.value,
+        seed=_SEED.value,
         starts=_STARTS.value,
         init=_INIT.value,
         fixed=tuple(_FIX.value),

@@ -24,6 +24,18 @@ class Conv(nnx.Module):
         return conv(x, self.kernel[...], self.strides) + _along_last(self.bias[...], x.ndim)
 
 
+class Dense(nnx.Module):
+    """Matrix product over the last axis, with bias; He-initialised (He et al. 2015) times ``gain``."""
+
+    def __init__(self, inputs, outputs, *, rngs, gain=1.0, bias=0.0):
+        init = nnx.initializers.variance_scaling(2.0 * gain**2, "fan_in", "normal")
+        self.kernel = nnx.Param(init(rngs.params(), (inputs, outputs), jnp.float32))
+        self.bias = nnx.Param(jnp.full((outputs,), bias, jnp.float32))
+
+    def __call__(self, x):
+        return x @ self.kernel[...] + _along_last(self.bias[...], x.ndim)
+
+
 class PReLU(nnx.Module):
     """Leaky rectifier with one learned slope per channel, 0 at the start (He et al. 2015)."""
 

@@ -7,15 +7,14 @@ import pathlib
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from rendernet_jax import camera, inverse, metrics, reconstruction_report, weights
-from rendernet_jax.camera import Light, Pose
+from rendernet_jax import inverse, metrics, reconstruction_report, weights
 from rendernet_jax.data.inputs import Object, read_object
 from rendernet_jax.data.marching_cubes import marching_cubes
 from rendernet_jax.data.meshes import save_mesh
@@ -26,6 +25,7 @@ from rendernet_jax.data.voxelise import voxelise
 from rendernet_jax.errors import InputError
 from rendernet_jax.evaluation import finite_psnr
 from rendernet_jax.files import lock_folder, write_atomically, write_json
+from rendernet_jax.fit_file import describe, read_start
 from rendernet_jax.inverse import unknowns
 from rendernet_jax.inverse.photometric import draw
 from rendernet_jax.inverse.unknowns import Unknowns
@@ -34,10 +34,9 @@ from rendernet_jax.rendering import render_buffers
 FIT, HISTORY, REPORT = "fit.json", "history.jsonl", "report.html"
 _PICTURES = ("render.png", "overlay.png", "normals.png", "mask.png", "object.png", "turntable.gif", "progress.gif")
 WRITTEN = (FIT, HISTORY, REPORT, *_PICTURES, "voxels.binvox", "mesh.ply", "mesh.glb")
-UNKNOWNS = ("pose", "light", "albedo")
-_LIGHT_KEYS = ("azimuth_deg", "elevation_deg", "ambient")
 _FRAMES = 36  # of a turntable
 _SMALL = 128  # pixels, of the frames of progress.gif
+SCHEDULES = ("default", "paper")
 _TOLD = 5  # candidates in fit.json
 
 
@@ -46,11 +45,15 @@ class Job:
     """What to fit; see ``experiments.reconstruct`` for the meaning of each."""
 
     image: str
-    shape: str  # mesh or voxel file
     output: pathlib.Path
+    shape: str | None = None  # mesh or voxel file; None: it is found through the prior
     mask: str | None = None
     up: str = "y"
     weights: str = "compact"
+    prior: str = "shape_prior"
+    guess: str = "first_guess"
+    schedule: str = SCHEDULES[0]
+    seed: int = 0
     starts: int = 64
     init: str | None = None
     fixed: tuple[str, ...] = ()
@@ -75,21 +78,14 @@ def run(job: Job, provenance: dict) -> dict:
 
 def _run(job: Job, provenance: dict) -> dict:
     began = time.perf_counter()
-    start = read_start(job.init, job.fixed)
-    photo = load_photo(job.image, job.mask, job.size)
-    shape = read_object(pathlib.Path(job.shape), job.up)
-    params, config = weights.load_weights(job.weights)
-    _check_network(config, shape.grid, job.weights)
-    settings = dataclasses.replace(inverse.Settings(), starts=job.starts)
-    steps = inverse.fit_steps(
-        params, config, photo.picture, photo.mask, shape.grid, settings, start=start, fixed=job.fixed
-    )
-    told, interrupted = _follow(steps, inverse.count_reports(settings), began)
+    problem = _prepare(job)
+    photo = problem.photo
+    told, interrupted = _follow(problem.steps, problem.reports, began)
     seconds = time.perf_counter() - began
-    look = lambda point, size: _look(params, config, jnp.asarray(shape.grid), point, size)  # noqa: E731
     found = told[-1][0]
-    drawn, normals, covered = pictures = look(found.best, job.size)
+    drawn, normals, covered = pictures = problem.look(found.best, job.size)
     target = photo.mask * photo.picture + (1.0 - photo.mask)
+    best = found.candidates
     fit = {
         **describe(found.best),
         "loss": float(found.losses[0]),
@@ -98,97 +94,74 @@ def _run(job: Job, provenance: dict) -> dict:
         "seconds": round(seconds, 2),
         "interrupted": interrupted,
         "candidates": [
-            {**describe(jax.tree.map(lambda x, i=i: x[i], found.candidates)), "loss": float(found.losses[i])}
+            {**describe(jax.tree.map(lambda x, i=i: x[i], best)), "loss": float(found.losses[i])}
             for i in range(min(_TOLD, len(found.losses)))
         ],
         "photo": {"padding": _padding(photo), "mask": photo.source, "size": job.size},
         **provenance,
     }
-    _write(job, photo, shape, fit, told, pictures, look)
+    _write(job, problem, fit, told, pictures)
     return fit
 
 
-def read_start(path: str | None, fixed: tuple[str, ...]) -> dict:
-    """Start of a fit from a JSON file with any of the keys ``pose``, ``light`` and ``albedo`` that fit.json has.
+@dataclasses.dataclass(frozen=True)
+class _Problem:
+    """One fit before it runs."""
 
-    Raises:
-        InputError: not such a file, an unknown key, a bad value, or an unknown in ``fixed`` that the file lacks.
-    """
-    if unknown := [name for name in fixed if name not in UNKNOWNS]:
-        raise InputError(f"fix: expected some of {', '.join(UNKNOWNS)}, got {unknown[0]!r}; correct the name")
-    start = {} if path is None else _read_init(path)
-    if missing := [name for name in fixed if name not in start]:
-        raise InputError(f"fix: expected a value of {missing[0]} to hold, got none; give one with --init=FILE.json")
-    return start
+    photo: Photo
+    steps: Iterator[inverse.Fit]
+    reports: int  # that ``steps`` gives
+    shape: Object | None  # None: unknown
+    voxels: Callable[[Unknowns], jax.Array]  # point -> grid [1, X, Y, Z, 1]
+    network: tuple
 
-
-def _read_init(path: str) -> dict:
-    try:
-        content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"init {path}: expected a JSON object, got {error}; correct the file") from error
-    if not isinstance(content, dict):
-        raise InputError(f"init {path}: expected a JSON object, got another structure; see fit.json")
-    if unknown := sorted(content.keys() - set(UNKNOWNS)):
-        raise InputError(f"init {path}: unknown key {unknown[0]!r}; known are {', '.join(UNKNOWNS)}")
-    start = {}
-    for name, keys in (("pose", camera.POSE_KEYS), ("light", _LIGHT_KEYS)):
-        if name in content:
-            given = content[name]
-            if not isinstance(given, dict) or (unknown := sorted(given.keys() - {*keys, "intensity"})):
-                what = f"unknown key {unknown[0]!r}" if isinstance(given, dict) else "another structure"
-                wanted = f"an object of {', '.join(keys)}"
-                raise InputError(f"init {path}: {name}: expected {wanted}, got {what}; write it as fit.json does")
-            start[name] = _read_pose(given) if name == "pose" else _read_light(given)
-    if "albedo" in content:
-        start["albedo"] = _read_albedo(path, content["albedo"])
-    return start
+    def look(self, point: Unknowns, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Picture, normals as a picture, and mask, ``[size, size, c]``."""
+        buffers = _buffers(*self.network, self.voxels(point), unknowns.to_pose(point.pose[None]), size)
+        picture = draw(buffers, point.light[None], point.albedo[None])
+        mask = buffers["mask"]
+        normals = mask * (0.5 * buffers["normal"] + 0.5) + (1.0 - mask)
+        return tuple(np.asarray(jnp.clip(x[0], 0.0, 1.0)) for x in (picture, normals, mask))
 
 
-def _read_albedo(path: str, given) -> np.ndarray:
-    try:
-        albedo = np.asarray(given, np.float32).reshape(-1)
-    except (TypeError, ValueError):
-        albedo = np.zeros(0)
-    if albedo.size not in (1, 3) or not np.isfinite(albedo).all() or (albedo < 0).any():
-        raise InputError(f"init {path}: albedo: expected 1 or 3 numbers from 0 on, got {given!r}; correct it")
-    return np.broadcast_to(albedo, 3)
+def _prepare(job: Job) -> _Problem:
+    """Read everything that a fit needs."""
+    if job.schedule not in SCHEDULES:
+        wanted = ", ".join(SCHEDULES)
+        raise InputError(f"schedule: expected one of {wanted}, got {job.schedule!r}; correct the name")
+    start = read_start(job.init, job.fixed)
+    photo = load_photo(job.image, job.mask, job.size)
+    network = params, config = weights.load_weights(job.weights)
+    if job.shape is None:
+        return _prepare_unknown(job, photo, network, start)
+    if "shape" in start:
+        raise InputError("shape: expected it once, got a mesh or voxels and a latent in --init; leave either out")
+    shape = read_object(pathlib.Path(job.shape), job.up)
+    _check_network(config, shape.grid, job.weights)
+    grid, target = jnp.asarray(shape.grid), (photo.picture, photo.mask)
+    if job.schedule == "paper":
+        if set(start) - {"light"} or job.fixed:
+            raise InputError("schedule: that of the paper starts from a light alone, got more; leave --fix out")
+        known = {"light_elevation": start["light"].elevation} if start else {}
+        steps = inverse.fit_2018(params, config, *target, grid, seed=job.seed, **known)
+        return _Problem(photo, steps, inverse.ROUNDS, shape, lambda point: grid, network)
+    settings = dataclasses.replace(inverse.Settings(), starts=job.starts)
+    steps = inverse.fit_steps(params, config, *target, grid, settings, start=start, fixed=job.fixed)
+    return _Problem(photo, steps, inverse.count_reports(settings), shape, lambda point: grid, network)
 
 
-def _read_pose(given: dict) -> Pose:
-    """A pose that can be held: the depth of an object is none of the unknowns."""
-    pose = camera.pose_from_degrees(**given)
-    vector = unknowns.from_pose(pose)
-    if pose.translation[2] or not np.allclose(unknowns.clip_pose(vector), vector):
-        raise InputError(
-            "pose: expected a translation within -1 and 1 without depth, a scale from 0.09 to 4.4 and an inverse "
-            f"distance up to 0.8, got {given}; correct it"
-        )
-    return pose
-
-
-def _read_light(given: dict) -> Light:
-    light = camera.light_from_degrees(given.get("azimuth_deg", 35.0), given.get("elevation_deg", 40.0))
-    ambient = given.get("ambient", 0.1)
-    if not isinstance(ambient, int | float) or not 0 <= ambient <= 1:
-        raise InputError(f"ambient: expected a number from 0 to 1, got {ambient!r}; correct the light")
-    return light.replace(ambient=float(ambient), intensity=1.0 - float(ambient))
-
-
-def describe(point: Unknowns) -> dict:
-    """Unbatched unknowns as fit.json has them: degrees, plain numbers, ambient + intensity = 1."""
-    light = unknowns.to_light(point.light)
-    angles = camera.light_to_degrees(light)
-    return {
-        "pose": camera.pose_to_degrees(unknowns.to_pose(point.pose)),
-        "light": {
-            "azimuth_deg": angles["light_azimuth_deg"],
-            "elevation_deg": angles["light_elevation_deg"],
-            "ambient": float(light.ambient),
-            "intensity": float(light.intensity),
-        },
-        "albedo": [float(value) for value in point.albedo],
-    }
+def _prepare_unknown(job: Job, photo: Photo, network: tuple, start: dict) -> _Problem:
+    if job.schedule == "paper":
+        raise InputError("schedule: that of the paper is for a known shape, got none; give a mesh or voxels")
+    prior, guess = weights.load_prior(job.prior), weights.load_guess(job.guess)
+    if "shape" in start and start["shape"].shape != (prior[1].latent,):
+        got = len(start["shape"])
+        raise InputError(f"shape: expected a latent of {prior[1].latent} numbers, got {got}; use that of this prior")
+    settings = inverse.ShapeSettings(azimuths=max(1, job.starts // inverse.ELEVATIONS))
+    target = photo.picture, photo.mask
+    steps = inverse.fit_shape_steps(*network, prior, *target, settings, guess=guess, start=start, fixed=job.fixed)
+    voxels = lambda point: inverse.grids(prior, point.latent[None])  # noqa: E731
+    return _Problem(photo, steps, inverse.count_shape_reports(settings), None, voxels, network)
 
 
 def _check_network(config, grid: np.ndarray, name: str) -> None:
@@ -233,23 +206,14 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _look(params, config, grid, point: Unknowns, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Picture, normals as a picture, and mask, ``[size, size, c]``."""
-    buffers = _buffers(params, config, grid, unknowns.to_pose(point.pose[None]), size)
-    picture = draw(buffers, point.light[None], point.albedo[None])
-    mask = buffers["mask"]
-    normals = mask * (0.5 * buffers["normal"] + 0.5) + (1.0 - mask)
-    return tuple(np.asarray(jnp.clip(x[0], 0.0, 1.0)) for x in (picture, normals, mask))
-
-
 _buffers = jax.jit(render_buffers, static_argnums=(1, 4))
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def _write(job: Job, photo: Photo, shape: Object, fit: dict, told: list, pictures: tuple, look) -> None:
-    folder, best = job.output, told[-1][0].best
+def _write(job: Job, problem: _Problem, fit: dict, told: list, pictures: tuple) -> None:
+    folder, photo, look, best = job.output, problem.photo, problem.look, told[-1][0].best
     drawn, normals, covered = pictures
     history = [record for _, record in told]
     for name in WRITTEN:  # of another fit
@@ -266,6 +230,8 @@ def _write(job: Job, photo: Photo, shape: Object, fit: dict, told: list, picture
     save_gif(folder / "turntable.gif", [look(best.replace(pose=pose), job.size)[0] for pose in turned])
     save_gif(folder / "progress.gif", [look(found.best, _SMALL)[0] for found, _ in told], seconds=3.0)
     write_atomically(folder / REPORT, reconstruction_report.page(folder, fit, history, photo.original).encode())
+    grid = np.asarray(problem.voxels(best))
+    shape = Object(pathlib.Path(job.image), grid, "prior", None) if problem.shape is None else problem.shape
     for write in (_write_voxels, _write_meshes):
         try:
             write(folder, shape)

@@ -20,13 +20,13 @@ import numpy as np
 from rendernet_jax import reproduction_plan, reproduction_report
 from rendernet_jax.data.families import make_shape
 from rendernet_jax.data.meshes import save_mesh
+from rendernet_jax.data.tasks import FIRST_TEST_SEED
 from rendernet_jax.errors import InputError
 from rendernet_jax.files import lock_folder, remove_leftovers, write_json
 from rendernet_jax.reproduction_plan import MESHES, Plan, Scale, Stage
 from rendernet_jax.training.run_folder import CARD, CHECKPOINTS, LOG
 
 RECORDS, LOGS = "stages.json", "logs"
-FIRST_TEST_SEED = 900_000_000  # data sets count their shapes from their own seed times a million
 _PROGRAM = (sys.executable, "-m", "rendernet_jax")
 _WRITTEN = (LOGS, "data", MESHES, "runs", "scores", reproduction_report.TEXT, reproduction_report.REPORT)
 

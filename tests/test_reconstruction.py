@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rendernet_jax import inverse, network, reconstruction, weights
+from rendernet_jax import fit_file, inverse, network, reconstruction, weights
 from rendernet_jax.camera import Pose
 from rendernet_jax.config import preset
 from rendernet_jax.data.meshes import load_mesh
@@ -62,7 +62,7 @@ def steps(*events):
 
 def job(given, output, **more):
     return reconstruction.Job(
-        str(given / "photo.png"), str(given / "box.binvox"), output, weights=str(given), size=64, **more
+        str(given / "photo.png"), output, str(given / "box.binvox"), weights=str(given), size=64, **more
     )
 
 
@@ -116,8 +116,8 @@ def test_the_page_holds_its_pictures_and_escapes_what_users_typed(done):
 def test_a_fit_starts_again_from_what_another_found(done, tmp_path):
     found = json.loads((done[0] / "fit.json").read_text())
     file = tmp_path / "init.json"
-    file.write_text(json.dumps({name: found[name] for name in reconstruction.UNKNOWNS}))
-    start = reconstruction.read_start(str(file), ("pose",))
+    file.write_text(json.dumps({name: found[name] for name in ("pose", "light", "albedo")}))
+    start = fit_file.read_start(str(file), ("pose",))
     best = jax.tree.map(lambda x: x[0], candidates())
     np.testing.assert_allclose(unknowns.from_pose(start["pose"]), best.pose, atol=1e-5)
     assert start["light"].ambient == pytest.approx(0.25)
@@ -145,6 +145,7 @@ def test_an_interrupted_fit_keeps_the_best_so_far(given, tmp_path, monkeypatch):
         ('{"light": {"ambient": 2}}', "ambient: expected a number from 0 to 1"),
         ('{"albedo": [1, 2]}', "albedo: expected 1 or 3 numbers"),
         ('{"albedo": "red"}', "albedo: expected 1 or 3 numbers"),
+        ('{"shape": ["a"]}', "shape: expected the numbers of a latent"),
         ('{"pose": {"inverse_distance": 0.95}}', "an inverse distance up to 0.8"),
         ('{"pose": {"translation": [0, 0, 0.3]}}', "without depth"),
     ],
@@ -153,14 +154,14 @@ def test_bad_starts_are_told(tmp_path, content, message):
     file = tmp_path / "init.json"
     file.write_text(content)
     with pytest.raises(InputError, match=message):
-        reconstruction.read_start(str(file), ())
+        fit_file.read_start(str(file), ())
 
 
 def test_what_is_held_must_be_known(tmp_path):
     with pytest.raises(InputError, match="expected a value of light to hold"):
-        reconstruction.read_start(None, ("light",))
+        fit_file.read_start(None, ("light",))
     with pytest.raises(InputError, match="got 'camera'"):
-        reconstruction.read_start(None, ("camera",))
+        fit_file.read_start(None, ("camera",))
 
 
 def test_launcher_wants_one_known_shape(given, tmp_path):

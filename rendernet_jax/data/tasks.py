@@ -21,6 +21,7 @@ FAMILY_WEIGHTS = {
     "csg": 2,
     "soup": 2,
 }
+FIRST_TEST_SEED = 900_000_000  # of shapes to test on: data sets count theirs from their own seed times a million
 
 
 @dataclasses.dataclass(frozen=True)

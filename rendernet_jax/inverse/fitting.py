@@ -4,16 +4,15 @@ import dataclasses
 import functools
 from collections.abc import Iterator
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rendernet_jax.camera import Light, Pose, rotation
 from rendernet_jax.config import Config
 from rendernet_jax.conv import one_by_one
 from rendernet_jax.errors import InputError
-from rendernet_jax.inverse import photometric, silhouette, unknowns
+from rendernet_jax.inverse import candidates, photometric, silhouette, unknowns
+from rendernet_jax.inverse.candidates import Fit, different, ranked, resize, take
 from rendernet_jax.inverse.unknowns import Unknowns
 
 _COARSE, _FINE = 32, 64  # sides of silhouettes
@@ -22,7 +21,6 @@ _KEPT = (24, 8)  # candidates that are refined by coarse and by fine silhouettes
 _STEPS = (6, 8)  # of refinement by silhouette
 _FIRST_DISTANCE = 0.15  # inverse, between orthographic and a wide angle
 _CHUNK = 2  # steps of refinement between two reports
-_APART = 0.12  # radians between candidates that count as different
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,35 +33,37 @@ class Settings:
     candidates: tuple[int, ...] = (3, 1)  # how many are refined at each of them
 
 
-@flax.struct.dataclass
-class Fit:
-    """What was found in one picture so far; the first candidate is the best, the others show what else it might be."""
-
-    candidates: Unknowns  # [K, ...]
-    losses: jax.Array  # [K]
-    stage: str = flax.struct.field(pytree_node=False, default="")
-
-    @property
-    def best(self) -> Unknowns:
-        """The best candidate."""
-        return jax.tree.map(lambda x: x[0], self.candidates)
-
-    @property
-    def pose(self) -> Pose:
-        """Pose of the best candidate."""
-        return unknowns.to_pose(self.best.pose)
-
-    @property
-    def light(self) -> Light:
-        """Light of the best candidate."""
-        return unknowns.to_light(self.best.light)
-
-
 def fit(params: dict, config: Config, picture, mask, grid, settings: Settings = Settings(), **given) -> Fit:
     """Find pose, light and albedo of a known shape in a picture: the end of :func:`fit_steps`, which see."""
     for found in fit_steps(params, config, picture, mask, grid, settings, **given):  # noqa: B007
         pass
     return found
+
+
+def fit_all(
+    params: dict, config: Config, pictures, masks, grids, settings: Settings = Settings(), **given
+) -> list[Fit]:
+    """:func:`fit` for each picture of a batch, one after the other, in the same compiled programs.
+
+    Args:
+        pictures, masks: ``[N, S, S, C]`` and ``[N, S, S, 1]``.
+        grids: ``[N, X, Y, Z, 1]``, or ``[1, X, Y, Z, 1]`` if all show one shape.
+        params, config, settings, given: as for :func:`fit_steps`, which says what is raised, too.
+
+    Raises:
+        InputError: batches of different lengths.
+    """
+    counts = [len(batch) for batch in (pictures, masks, grids)]
+    if counts[0] != counts[1] or counts[2] not in (1, counts[0]):
+        raise InputError(
+            f"batch: expected as many masks as pictures, and as many grids or one, got {counts[0]} pictures, "
+            f"{counts[1]} masks and {counts[2]} grids; repeat or drop some"
+        )
+    shape_of = lambda i: grids[i % counts[2]][None]  # noqa: E731
+    return [
+        fit(params, config, picture, mask, shape_of(i), settings, **given)
+        for i, (picture, mask) in enumerate(zip(pictures, masks, strict=True))
+    ]
 
 
 def fit_steps(
@@ -100,38 +100,33 @@ def fit_steps(
             not given, or a start at which the object and the mask do not meet.
     """
     start = start or {}
-    _check(picture, mask, grid, start, fixed)
-    if missing := [name for name in ("normal", "mask") if name not in dict(config.heads)]:
-        raise InputError(
-            f"network {config.name!r}: expected the heads normal and mask, got no {missing[0]}; use others"
-        )
-    grid, mask = jnp.asarray(grid, jnp.float32), jnp.asarray(mask, jnp.float32)
-    picture = mask * jnp.asarray(picture, jnp.float32) + (1.0 - mask)
+    picture, mask = candidates.prepare(picture, mask)
+    if jnp.ndim(grid) != 5 or jnp.shape(grid)[0] != 1:
+        raise InputError(f"grid: expected [1, X, Y, Z, C], got {jnp.shape(grid)}; fit one shape at a time")
+    candidates.check_start(start, fixed)
+    candidates.check_network(config)
+    grid = jnp.asarray(grid, jnp.float32)
     free = Unknowns(*(jnp.float32(name not in fixed) for name in ("pose", "light", "albedo")))
     poses = _first_poses(grid, mask, settings, start, fixed)
-    held = {
-        "light": unknowns.from_light(start["light"]) if "light" in start else None,
-        "albedo": jnp.asarray(start["albedo"], jnp.float32) if "albedo" in start else None,
-    }
-    small = _resize(picture, settings.sizes[0]), _resize(mask, settings.sizes[0])
-    found, losses = _judge(params, config, grid, *small, poses, held)
-    found = _sorted(found, losses, "judge")
+    small = resize(picture, settings.sizes[0]), resize(mask, settings.sizes[0])
+    found, losses = judge_all(params, config, grid, *small, poses, candidates.given(start))
+    found = ranked(found, losses, "judge")
     if not np.isfinite(found.losses[0]):
         raise InputError("start: expected a pose at which the object meets the mask, got none; correct it")
     yield found
     for size, steps, count in zip(settings.sizes, settings.steps, settings.candidates, strict=True):
-        resized = _resize(picture, size), _resize(mask, size)
+        resized = resize(picture, size), resize(mask, size)
         for done in range(0, steps, _CHUNK):
-            first = jax.tree.map(lambda x, count=count: x[:count], found.candidates)
-            refined = _sorted(*_refine(params, config, grid, *resized, first, free, min(_CHUNK, steps - done)), "")
+            first = take(found.candidates, slice(count))
+            refined = ranked(*_refine(params, config, grid, *resized, first, free, min(_CHUNK, steps - done)), "")
             # Losses of other sizes can't be compared: those that are being refined stand first.
             join = lambda new, old, count=count: jnp.concatenate([new, old[count:]])  # noqa: E731
-            candidates = jax.tree.map(join, refined.candidates, found.candidates)
-            found = Fit(candidates, join(refined.losses, found.losses), f"refine {size}")
+            joined = jax.tree.map(join, refined.candidates, found.candidates)
+            found = Fit(joined, join(refined.losses, found.losses), f"refine {size}")
             yield found
     losses = _compare(params, config, grid, *resized, found.candidates)
-    different = _different(found.candidates.pose, losses, len(losses))
-    yield Fit(jax.tree.map(lambda x: x[different], found.candidates), losses[different], "compare")
+    chosen = different(found.candidates.pose, losses, len(losses))
+    yield Fit(take(found.candidates, chosen), losses[chosen], "compare")
 
 
 def count_reports(settings: Settings) -> int:
@@ -142,61 +137,22 @@ def count_reports(settings: Settings) -> int:
 def _first_poses(grid, mask, settings: Settings, start: dict, fixed: tuple[str, ...]) -> jax.Array:
     """Pose vectors ``[K, 7]`` to judge through the network."""
     if "pose" not in start:
-        return _search(grid, mask, settings.starts)
+        return search_by_silhouette(grid, mask, settings.starts)[0]
     poses = unknowns.from_pose(start["pose"])[None]
     return poses if "pose" in fixed else _refine_by_silhouette(grid, mask, poses, _FINE, _STEPS[1])[0]
 
 
-def _sorted(found: Unknowns, losses, stage: str) -> Fit:
-    order = np.argsort(np.asarray(losses), kind="stable")
-    return Fit(jax.tree.map(lambda x: x[order], found), losses[order], stage)
-
-
-def _check(picture, mask, grid, start, fixed):
-    shape = jnp.shape(picture)
-    if len(shape) != 3 or shape[0] != shape[1] or jnp.shape(mask) != (*shape[:2], 1):
-        raise InputError(
-            f"picture, mask: expected [S, S, C] and [S, S, 1], got {shape} and {jnp.shape(mask)}; pad to a square"
-        )
-    if jnp.ndim(grid) != 5 or jnp.shape(grid)[0] != 1:
-        raise InputError(f"grid: expected [1, X, Y, Z, C], got {jnp.shape(grid)}; fit one shape at a time")
-    if not np.any(np.asarray(mask) > 0.5):
-        raise InputError("mask: expected a pixel that the object covers, got none; give another mask")
-    if missing := [name for name in fixed if name not in start]:
-        raise InputError(
-            f"fixed: expected a value in start for {', '.join(missing)}, got none; give one or let it free"
-        )
-
-
-def _search(grid, mask, starts: int) -> jax.Array:
-    """The best different pose vectors ``[K, 7]``, by silhouette alone."""
+def search_by_silhouette(grid, mask, starts: int) -> tuple[jax.Array, jax.Array]:
+    """The best different pose vectors ``[K, 7]`` and their losses ``[K]``, from directions all over the sphere."""
     azimuth, elevation = unknowns.sphere(starts)
     vectors = jnp.zeros((starts, len(_ROLLS), 7))
     vectors = vectors.at[..., 0].set(azimuth[:, None]).at[..., 1].set(elevation[:, None])
     vectors = vectors.at[..., 2].set(jnp.asarray(_ROLLS)).at[..., 6].set(_FIRST_DISTANCE).reshape(-1, 7)
-    vectors, losses = _scan(silhouette.opaque(grid, _COARSE), _resize(mask, _COARSE)[..., 0], vectors)
+    vectors, losses = _scan(silhouette.opaque(grid, _COARSE), resize(mask, _COARSE)[..., 0], vectors)
     for count, size, steps in zip(_KEPT, (_COARSE, _FINE), _STEPS, strict=True):
-        vectors = vectors[_different(vectors, losses, count)]
+        vectors = vectors[different(vectors, losses, count)]
         vectors, losses = _refine_by_silhouette(grid, mask, vectors, size, steps)
-    return vectors
-
-
-def _different(vectors, losses, count: int) -> np.ndarray:
-    """Indices of the ``count`` best pose vectors of which none is turned less than _APART against another."""
-    turns = np.asarray(rotation(unknowns.to_pose(vectors)))
-    chosen: list[int] = []
-    for index in np.argsort(np.asarray(losses), kind="stable"):
-        cosines = [(np.sum(turns[index] * turns[other]) - 1.0) / 2.0 for other in chosen]
-        if all(cosine < np.cos(_APART) for cosine in cosines):
-            chosen.append(int(index))
-        if len(chosen) == count:
-            break
-    return np.asarray(chosen)
-
-
-def _resize(picture, size: int) -> jax.Array:
-    """Picture ``[S, S, C]`` at ``size`` pixels a side, averaged where it shrinks."""
-    return jax.image.resize(jnp.asarray(picture, jnp.float32), (size, size, picture.shape[-1]), "linear")
+    return vectors, losses
 
 
 # --- compiled once for each size and number of steps ------------------------------------------------------------------
@@ -205,7 +161,7 @@ _scan = jax.jit(silhouette.search)
 
 
 def _refine_by_silhouette(grid, mask, vectors, size: int, steps: int):
-    return _silhouette_steps(silhouette.opaque(grid, size), _resize(mask, size)[..., 0], vectors, steps)
+    return _silhouette_steps(silhouette.opaque(grid, size), resize(mask, size)[..., 0], vectors, steps)
 
 
 @functools.partial(jax.jit, static_argnames="steps")
@@ -215,7 +171,8 @@ def _silhouette_steps(cells, mask, vectors, steps):
 
 
 @functools.partial(jax.jit, static_argnames="config")
-def _judge(params, config, grid, picture, mask, poses, held):
+def judge_all(params, config, grid, picture, mask, poses, held) -> tuple[Unknowns, jax.Array]:
+    """:func:`photometric.judge` for each of many pose vectors ``[K, 7]``; ``held`` is what is given of the rest."""
     return one_by_one(lambda pose: photometric.judge(params, config, grid, picture, mask, pose, **held), poses)
 
 

@@ -5,6 +5,7 @@ import math
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
+import optax
 
 from rendernet_jax import shading
 from rendernet_jax.camera import direction
@@ -29,6 +30,12 @@ def draw(buffers: dict, light: jax.Array, albedo: jax.Array) -> jax.Array:
         shading.phong(buffers["normal"], jnp.ones_like(buffers["mask"]), unknowns.to_light(light)),
     )
     return mask * albedo[:, None, None, :] * grey + (1.0 - mask)
+
+
+def draw_point(params: dict, config: Config, grid, point: Unknowns, size: int) -> tuple[jax.Array, jax.Array]:
+    """Picture ``[S, S, C]`` and mask ``[S, S, 1]`` of one point."""
+    buffers = _look(params, config, grid, point.pose, size)
+    return draw(buffers, point.light[None], point.albedo[None])[0], buffers["mask"][0]
 
 
 def refine(params: dict, config: Config, grid, picture, mask, start: Unknowns, free: Unknowns, steps: int):
@@ -61,6 +68,13 @@ def refine(params: dict, config: Config, grid, picture, mask, start: Unknowns, f
     held = jax.flatten_util.ravel_pytree(free)[0]
     best, cost = least_squares.minimise(linearise, flat, steps, project, held)
     return unflatten(best), cost
+
+
+def cost(params: dict, config: Config, grid, picture, mask, point: Unknowns) -> jax.Array:
+    """What :func:`refine` minimises, as one number to descend: half the mean square, less for large residuals."""
+    residuals = _residuals(*draw_point(params, config, grid, point, picture.shape[0]), picture, mask)
+    pulls = _priors(point, mask)
+    return (jnp.sum(optax.losses.huber_loss(residuals, delta=_HUBER)) + 0.5 * jnp.sum(pulls**2)) / residuals.size
 
 
 def judge(params: dict, config: Config, grid, picture, mask, pose: jax.Array, light=None, albedo=None):

@@ -45,8 +45,13 @@ def search(grid: jax.Array, mask: jax.Array, starts: jax.Array) -> tuple[jax.Arr
         offset = wanted[1] - ratio[:, None] * (found[1] - starts[:, 4:6])
         moved = jnp.concatenate([starts[:, :3], scale[:, None], offset, starts[:, 6:]], axis=-1)
         starts = unknowns.clip_pose(moved)
-    difference = silhouette(grid, unknowns.to_pose(starts), size) - mask[None]
-    return starts, jnp.mean(difference**2, axis=(1, 2))
+    return starts, compare(grid, mask, starts)
+
+
+def compare(grid: jax.Array, mask: jax.Array, vectors: jax.Array) -> jax.Array:
+    """Mean squared difference ``[N]`` of the silhouettes at N pose vectors from the mask; see :func:`search`."""
+    difference = silhouette(grid, unknowns.to_pose(vectors), mask.shape[0]) - mask[None]
+    return jnp.mean(difference**2, axis=(1, 2))
 
 
 def refine(grid: jax.Array, mask: jax.Array, start: jax.Array, free: jax.Array, steps: int):

@@ -16,7 +16,7 @@ _ALBEDO = (0.02, 2.0)
 
 @flax.struct.dataclass
 class Unknowns:
-    """Pose, light and colour of one object, or of several with leading axes ``[...]``.
+    """Pose, light, colour and, unless it is known, shape of one object, or of several with leading axes ``[...]``.
 
     The depth of an orthographic object can't be seen, and that of another is hardly told from its scale: it stays 0.
     Ambient light and intensity add up to 1; the albedo carries the scale.
@@ -25,6 +25,7 @@ class Unknowns:
     pose: jax.Array  # [..., 7], in the order of POSE; angles in radians
     light: jax.Array  # [..., 3], in the order of LIGHT
     albedo: jax.Array  # [..., C]
+    latent: jax.Array | None = None  # [..., L] of the shape prior; None where the shape is known
 
 
 def to_pose(vector: jax.Array) -> Pose:
@@ -66,7 +67,7 @@ def clip(unknowns: Unknowns) -> Unknowns:
     """The nearest unknowns within bounds."""
     ambient = jnp.clip(unknowns.light[..., 2:], *_AMBIENT)
     light = jnp.concatenate([unknowns.light[..., :2], ambient], axis=-1)
-    return Unknowns(clip_pose(unknowns.pose), light, jnp.clip(unknowns.albedo, *_ALBEDO))
+    return unknowns.replace(pose=clip_pose(unknowns.pose), light=light, albedo=jnp.clip(unknowns.albedo, *_ALBEDO))
 
 
 def light_angles(toward_light: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -45,12 +45,7 @@ def init_state(config: Config, recipe: Recipe, params: dict | None = None) -> di
     """Train state, a plain dict: params, ema (their running mean), opt_state, step. ``params`` warm-starts it."""
     if params is None:
         params = network.init(jax.random.key(recipe.seed), config)
-    return {
-        "params": params,
-        "ema": jax.tree.map(jnp.array, params),
-        "opt_state": make_optimizer(recipe).init(params),
-        "step": jnp.zeros((), jnp.int32),
-    }
+    return fresh_state(params, recipe)
 
 
 def make_step(config: Config, recipe: Recipe, axis: str | None = AXIS):
@@ -84,13 +79,28 @@ def make_step(config: Config, recipe: Recipe, axis: str | None = AXIS):
         metrics = {"loss": loss, **parts}
         if axis is not None:
             gradient, metrics = jax.lax.pmean((gradient, metrics), axis)
-        updates, opt_state = optimizer.update(gradient, state["opt_state"], state["params"])
-        params = optax.apply_updates(state["params"], updates)
-        # A short memory at first, so that the mean forgets the random start.
-        done = state["step"].astype(jnp.float32)
-        decay = jnp.minimum(recipe.ema, (1.0 + done) / (10.0 + done))
-        ema = jax.tree.map(lambda mean, p: decay * mean + (1.0 - decay) * p, state["ema"], params)
         metrics["gradient_norm"] = optax.tree.norm(gradient)
-        return {"params": params, "ema": ema, "opt_state": opt_state, "step": state["step"] + 1}, metrics
+        return advance(optimizer, recipe, state, gradient), metrics
 
     return step
+
+
+def advance(optimizer: optax.GradientTransformation, recipe, state: dict, gradient: dict) -> dict:
+    """The train state after one update; ``recipe.ema`` is how much the running mean keeps of itself."""
+    updates, opt_state = optimizer.update(gradient, state["opt_state"], state["params"])
+    params = optax.apply_updates(state["params"], updates)
+    # A short memory at first, so that the mean forgets the random start.
+    done = state["step"].astype(jnp.float32)
+    decay = jnp.minimum(recipe.ema, (1.0 + done) / (10.0 + done))
+    ema = jax.tree.map(lambda mean, p: decay * mean + (1.0 - decay) * p, state["ema"], params)
+    return {"params": params, "ema": ema, "opt_state": opt_state, "step": state["step"] + 1}
+
+
+def fresh_state(params: dict, recipe) -> dict:
+    """Train state before the first step, a plain dict: params, ema (their running mean), opt_state, step."""
+    return {
+        "params": params,
+        "ema": jax.tree.map(jnp.array, params),
+        "opt_state": make_optimizer(recipe).init(params),
+        "step": jnp.zeros((), jnp.int32),
+    }

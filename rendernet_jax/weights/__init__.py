@@ -1,5 +1,6 @@
 """Trained weights: ``NAME.npz`` (bfloat16 bit patterns) beside ``NAME.json`` (config, sha256, provenance)."""
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -11,10 +12,12 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 
-from rendernet_jax import network
-from rendernet_jax.config import Config, config_from_dict, config_to_dict
+from rendernet_jax import first_guess, network, shape_prior
+from rendernet_jax.config import Config, config_from_dict
 from rendernet_jax.errors import InputError
 from rendernet_jax.files import write_atomically, write_json
+from rendernet_jax.first_guess import GuessConfig
+from rendernet_jax.shape_prior import PriorConfig
 
 _FOLDER = pathlib.Path(__file__).parent
 _STEM = "weights"  # in a training run's folder
@@ -49,21 +52,47 @@ def load_weights(name: str | os.PathLike = "compact") -> tuple[dict, Config]:
     Raises:
         InputError: not found, damaged (sha256 differs), or names and shapes that do not fit the config.
     """
-    path = find_weights(name)
-    card = read_card(name)
+    return _load(name, config_from_dict, network.check_params)
+
+
+def load_prior(name: str | os.PathLike = "shape_prior") -> tuple[dict, PriorConfig]:
+    """Load a shape prior by shipped name or from a training folder -> (params as float32, config).
+
+    Raises:
+        InputError: not found, damaged, weights of another network, or names and shapes that do not fit the config.
+    """
+    return _load(name, shape_prior.config_from_dict, shape_prior.check_params)
+
+
+def load_guess(name: str | os.PathLike = "first_guess") -> tuple[dict, GuessConfig]:
+    """Load a first guess; as :func:`load_prior`."""
+    return _load(name, first_guess.config_from_dict, first_guess.check_params)
+
+
+def _load(name, read_config, check) -> tuple:
+    params, fields = read_params(name)
+    try:
+        config = read_config(fields)
+        check(params, config)
+    except InputError as error:
+        raise InputError(f"weights {find_weights(name)}: {error}") from error
+    return params, config
+
+
+def read_params(name: str | os.PathLike) -> tuple[dict, dict]:
+    """Weights of any network -> (params as float32, config as JSON values), whose fit is not checked.
+
+    Raises:
+        InputError: not found, or damaged (sha256 differs).
+    """
+    path, card = find_weights(name), read_card(name)
     data = path.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
     if digest != card["sha256"]:
         raise InputError(f"weights {path}: expected sha256 {card['sha256']}, got {digest}; the file is damaged")
-    config = config_from_dict(card["config"])
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         flat = {key: arrays[key].view(ml_dtypes.bfloat16).astype(np.float32) for key in arrays.files}
-    params = unflatten({key: jnp.asarray(leaf) for key, leaf in flat.items()})
-    try:
-        network.check_params(params, config)
-    except InputError as error:
-        raise InputError(f"weights {path}: {error}") from error
-    return params, config
+    return unflatten({key: jnp.asarray(leaf) for key, leaf in flat.items()}), card["config"]
 
 
 def read_card(name: str | os.PathLike) -> dict:
@@ -77,7 +106,13 @@ def read_card(name: str | os.PathLike) -> dict:
     return card
 
 
-def save_weights(folder: str | os.PathLike, params: dict, config: Config, provenance: dict, stem: str = _STEM):
+def save_weights(
+    folder: str | os.PathLike,
+    params: dict,
+    config: Config | PriorConfig | GuessConfig,
+    provenance: dict,
+    stem: str = _STEM,
+):
     """Write ``stem.npz`` and ``stem.json`` into a folder; each file appears whole or not at all."""
     folder = pathlib.Path(folder)
     flat = {key: np.asarray(leaf).astype(ml_dtypes.bfloat16).view(np.uint16) for key, leaf in flatten(params).items()}
@@ -90,7 +125,7 @@ def save_weights(folder: str | os.PathLike, params: dict, config: Config, proven
     data = buffer.getvalue()
     card = {
         "sha256": hashlib.sha256(data).hexdigest(),
-        "config": config_to_dict(config),
+        "config": dataclasses.asdict(config),
         "provenance": provenance,
     }
     write_atomically(folder / f"{stem}.npz", data)

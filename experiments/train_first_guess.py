@@ -1,0 +1,59 @@
+"""Train the first guess: from one small picture of an upright object, its view and the shape prior's vector of it.
+
+    python -m experiments.train_first_guess --shapes=runs/shape_prior/grids --output=runs/first_guess
+    python -m experiments.train_first_guess --prior=runs/mine --shapes=runs/mine/grids --output=runs/mine_guess
+
+Its pictures are drawn from the grids that a training of the shape prior left, cell by cell, as it goes. The same
+command continues an interrupted run, exactly. OUTPUT/weights.npz holds the averaged (EMA) weights of the best
+evaluation.
+"""
+
+import pathlib
+import time
+
+from absl import flags
+
+from . import _launch as launch
+
+_SHAPES = flags.DEFINE_string("shapes", None, "Folder 'grids' of the prior's training run.")
+_PRIOR = flags.DEFINE_string("prior", "shape_prior", "Shape prior by name, or the folder of its training.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder of the run; an interrupted run there goes on.")
+_STEPS = flags.DEFINE_integer("steps", 4000, "Optimiser steps.", lower_bound=1)
+_BATCH = flags.DEFINE_integer("batch", 48, "Pictures a step, over all devices.", lower_bound=1)
+_RATE = flags.DEFINE_float("rate", 1e-3, "Peak learning rate of AdamW.", lower_bound=0.0)
+_EVAL_EVERY = flags.DEFINE_integer("eval_every", 500, "Steps between evaluations and checkpoints.", lower_bound=1)
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of initial weights, views and lights.", 0, 2**31 - 1)
+
+
+def main():
+    """Flags to one training run."""
+    launch.require(shapes=_SHAPES.value, output=_OUTPUT.value)
+    launch.keep_compiled_programs()
+    from rendernet_jax import weights
+    from rendernet_jax.data import shape_grids, shards
+    from rendernet_jax.first_guess import GuessConfig
+    from rendernet_jax.provenance import command, machine
+    from rendernet_jax.training.first_guess_loop import GuessRecipe, train_guess
+
+    prior = weights.load_prior(_PRIOR.value)
+    kept = shape_grids.read_kept(pathlib.Path(_SHAPES.value), prior[1].grid)
+    names = shards.sha256("\n".join(shape.name for shape in kept).encode())
+    inputs = {"prior": weights.read_card(_PRIOR.value)["sha256"], "shapes": len(kept), "names_sha256": names}
+    output = launch.prepare_output(_OUTPUT.value)
+    began = time.time()
+    scores = train_guess(
+        GuessConfig(latent=prior[1].latent),
+        prior,
+        lambda: shape_grids.GridSet(kept, prior[1].grid),
+        GuessRecipe(steps=_STEPS.value, batch=_BATCH.value, rate=_RATE.value, seed=_SEED.value),
+        output,
+        eval_every=_EVAL_EVERY.value,
+        inputs=inputs,
+        provenance={"command": command(), "data": inputs, **machine()},
+    )
+    print(", ".join(f"{name} {value:.3f}" for name, value in scores.items()))
+    print(f"{(time.time() - began) / 60:.1f} minutes; wrote {output}/weights.npz, log.jsonl, checkpoints/")
+
+
+if __name__ == "__main__":
+    launch.run(main)

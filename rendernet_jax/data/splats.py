@@ -1,0 +1,60 @@
+"""Small pictures of voxel grids, drawn cell by cell: thousands a second, where detail does not matter.
+
+They are what the first guess of a fit is trained on.
+"""
+
+import dataclasses
+
+import numpy as np
+import scipy.ndimage
+
+from rendernet_jax.camera import Pose
+from rendernet_jax.data.raycast import camera_axes, direction
+from rendernet_jax.first_guess import MARGIN, SIZE, relative
+
+_SMOOTH = 1.0  # cells by which a grid is blurred before its slope is taken for the surface's normal
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Surface:
+    """The cells of a grid that can be seen."""
+
+    points: np.ndarray  # float32 [N, 3], object space
+    normals: np.ndarray  # float32 [N, 3], unit or zero, outward
+
+
+def find_surface(grid: np.ndarray) -> Surface:
+    """Cells of a grid ``[X, Y, Z, 1]`` that are set, above one half, and have an empty neighbour."""
+    cells = np.pad(grid[..., 0] > 0.5, 2)
+    inner = scipy.ndimage.binary_erosion(cells)
+    index = np.argwhere(cells & ~inner)
+    blurred = scipy.ndimage.gaussian_filter(cells.astype(np.float32), _SMOOTH)
+    at = lambda step: blurred[tuple((index + step).T)]  # noqa: E731
+    slope = np.stack([at(-step) - at(step) for step in np.eye(3, dtype=int)], axis=-1)
+    length = np.linalg.norm(slope, axis=-1, keepdims=True)
+    points = (index - 2 + 0.5) / grid.shape[:3] - 0.5
+    return Surface(points.astype(np.float32), slope / np.maximum(length, 1e-3))
+
+
+def splat(surface: Surface, pose: Pose, light: tuple[float, float], ambient: float = 0.1) -> np.ndarray:
+    """Picture ``[SIZE, SIZE, 2]`` as :func:`rendernet_jax.first_guess.crop` makes it: mask and relative brightness.
+
+    Args:
+        pose: whose scale and translation matter only as far as perspective goes: the object fills the picture.
+        light: azimuth and elevation in camera axes, radians.
+        ambient: share of the light that comes from everywhere.
+    """
+    axes = camera_axes(pose).astype(np.float32)
+    seen = np.float32(pose.scale) * (surface.points @ axes.T)
+    places = seen[:, :2] / (1.0 - np.float32(pose.inverse_distance) * seen[:, 2:])
+    low, high = places.min(0), places.max(0)
+    pitch = np.float32(pose.scale / 64)
+    side = max(float((high - low).max() + pitch), 1e-6) / (1.0 - 2.0 * MARGIN)
+    column, row = (((places - 0.5 * (low + high)) * [1, -1] / side + 0.5) * SIZE).astype(np.int32).clip(0, SIZE - 1).T
+    normals = surface.normals @ axes.T
+    normals *= np.where(normals[:, 2:] < 0, -1, 1)  # a sheet's two sides are one cell
+    shade = ambient + (1.0 - ambient) * np.maximum(normals @ direction(*light).astype(np.float32), 0)
+    order = np.argsort(seen[:, 2])  # what is nearest is drawn last
+    cut = np.zeros((SIZE, SIZE, 2), np.float32)
+    cut[row[order], column[order]] = np.stack([np.ones_like(shade), shade], axis=-1)[order]
+    return relative(cut)

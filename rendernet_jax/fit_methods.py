@@ -1,0 +1,140 @@
+"""Ways to fit a target: with its shape given, through the shape prior, and what that must beat."""
+
+import functools
+import pathlib
+import time
+import zlib
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rendernet_jax import inverse, retrieval, weights
+from rendernet_jax.config import Config
+from rendernet_jax.data import shape_grids, shards
+from rendernet_jax.errors import InputError
+from rendernet_jax.fit_scores import Found, Method
+from rendernet_jax.fit_targets import Target
+from rendernet_jax.inverse import KNOWN, photometric, schedules, unknowns
+
+UNKNOWN = ("shape", "shape-no-guess", "retrieval", "mean")
+METHODS = (*KNOWN, *UNKNOWN)
+_MEAN_FROM = 2000  # shapes
+
+
+def load_methods(
+    network, names: Sequence[str], *, seed: int, prior: str, guess: str, training: pathlib.Path | None
+) -> dict[str, Method]:
+    """Methods by name, in the order of the names.
+
+    Args:
+        network: a ``mesh_scores.Network`` with the heads normal and mask.
+        names: some of :data:`METHODS`.
+        seed: of the methods that start at random.
+        prior, guess: weights by name or folder, read if a method needs them.
+        training: folder of the grids that the prior was trained on.
+
+    Raises:
+        InputError: no name or an unknown one, or weights or grids that can't be read.
+    """
+    if unknown := [name for name in names if name not in METHODS]:
+        raise InputError(f"methods: expected some of {', '.join(METHODS)}, got {unknown[0]!r}; correct the name")
+    if not names:
+        raise InputError(f"methods: expected some of {', '.join(METHODS)}, got none; name one")
+    known, unknown = ([name for name in names if name in group] for group in (KNOWN, UNKNOWN))
+    methods = known_methods(network.params, network.config, known, seed)
+    if unknown:
+        found = weights.load_prior(prior)
+        kept = None if training is None else shape_grids.read_kept(training, found[1].grid)
+        grids = None if kept is None else [shards.decode_bits(shape.bits, found[1].grid) for shape in kept]
+        guesser = weights.load_guess(guess)
+        methods |= unknown_methods(network.params, network.config, found, guesser, grids, unknown)
+    return {name: methods[name] for name in names}
+
+
+def known_methods(params: dict, config: Config, names: Sequence[str], seed: int) -> dict[str, Method]:
+    """Methods, by name, that are given the target's coverage grid.
+
+    Args:
+        params, config: a network with the heads normal and mask.
+        names: some of ``inverse.KNOWN``.
+        seed: of the methods that start at random.
+    """
+    return {name: functools.partial(_fit_known, params, config, name, seed) for name in dict.fromkeys(names)}
+
+
+def unknown_methods(
+    params: dict,
+    config: Config,
+    prior: tuple,
+    guess: tuple,
+    shapes: Sequence[np.ndarray] | None,
+    names: Sequence[str],
+) -> dict[str, Method]:
+    """Methods, by name, that are given a picture and its mask alone.
+
+    ``shape`` is :func:`rendernet_jax.inverse.fit_shape`, ``shape-no-guess`` the same from the gallery alone;
+    ``retrieval`` the training shape, and its view, with the silhouette most like the mask; ``mean`` the mean shape, in
+    the pose at which it fits best.
+
+    Args:
+        params, config: a network with the heads normal and mask.
+        prior, guess: what ``weights.load_prior`` and ``load_guess`` return.
+        shapes: grids ``[G, G, G, 1]`` that the prior was trained on, without which there are only the first two.
+        names: some of :data:`UNKNOWN`.
+
+    Raises:
+        InputError: no shapes for a method that needs them.
+    """
+    if shapes is None and (needy := [name for name in names if not name.startswith("shape")]):
+        raise InputError(f"methods: expected the prior's training shapes for {needy[0]}, got none; name their folder")
+    methods = {}
+    for name in dict.fromkeys(names):
+        if name.startswith("shape"):
+            methods[name] = functools.partial(_fit_shape, params, config, prior, guess if name == "shape" else None)
+        elif name == "retrieval":
+            methods[name] = functools.partial(_retrieve, params, config, shapes, retrieval.Bank(shapes))
+        else:
+            mean = jnp.asarray(retrieval.mean_shape(shapes[:_MEAN_FROM]))[None]
+            methods[name] = functools.partial(_fit_mean, params, config, mean)
+    return methods
+
+
+def _fit_known(params: dict, config: Config, name: str, seed: int, target: Target, index: int) -> Found:
+    began = time.perf_counter()
+    elevation = float(target.light.elevation)
+    seen = target.picture, target.mask, target.grid
+    own = zlib.crc32(f"{seed} {target.name}".encode())
+    fit = jax.block_until_ready(schedules.fit_known(name, params, config, *seen, seed=own, light_elevation=elevation))
+    seconds = time.perf_counter() - began
+    return Found(fit.pose, fit.light, np.asarray(fit.best.albedo), target.grid, seconds, index == 0, given=True)
+
+
+def _fit_shape(params, config, prior, guess, target: Target, index: int) -> Found:
+    began = time.perf_counter()
+    fit = inverse.fit_shape(params, config, prior, target.picture, target.mask, guess=guess)
+    grid = np.asarray(inverse.grids(prior, fit.best.latent[None]))
+    seconds = time.perf_counter() - began
+    return Found(fit.pose, fit.light, np.asarray(fit.best.albedo), grid, seconds, index == 0)
+
+
+def _fit_mean(params, config, mean, target: Target, index: int) -> Found:
+    began = time.perf_counter()
+    fit = jax.block_until_ready(inverse.fit(params, config, target.picture, target.mask, mean))
+    seconds = time.perf_counter() - began
+    return Found(fit.pose, fit.light, np.asarray(fit.best.albedo), np.asarray(mean), seconds, index == 0)
+
+
+def _retrieve(params, config, shapes, bank: retrieval.Bank, target: Target, index: int) -> Found:
+    began = time.perf_counter()
+    match = bank.find(target.mask)
+    grid = np.asarray(shapes[match.shape], np.float32)[None]
+    vector = unknowns.from_pose(match.pose)
+    point, _ = _judge(params, config, grid, jnp.asarray(target.picture), jnp.asarray(target.mask), vector)
+    seconds = time.perf_counter() - began
+    light = unknowns.to_light(point.light)
+    return Found(match.pose, light, np.asarray(point.albedo), grid, seconds, index == 0)
+
+
+_judge = jax.jit(photometric.judge, static_argnums=1)

@@ -1,0 +1,107 @@
+"""What a fit finds: a few candidates, the best first, and what is done with such lists."""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rendernet_jax.camera import Light, Pose, rotation
+from rendernet_jax.errors import InputError
+from rendernet_jax.inverse import unknowns
+from rendernet_jax.inverse.unknowns import Unknowns
+
+_APART = 0.12  # radians between candidates that count as different
+
+
+@flax.struct.dataclass
+class Fit:
+    """What was found in one picture so far; the first candidate is the best, the others show what else it might be."""
+
+    candidates: Unknowns  # [K, ...]
+    losses: jax.Array  # [K]
+    stage: str = flax.struct.field(pytree_node=False, default="")
+
+    @property
+    def best(self) -> Unknowns:
+        """The best candidate."""
+        return take(self.candidates, 0)
+
+    @property
+    def pose(self) -> Pose:
+        """Pose of the best candidate."""
+        return unknowns.to_pose(self.best.pose)
+
+    @property
+    def light(self) -> Light:
+        """Light of the best candidate."""
+        return unknowns.to_light(self.best.light)
+
+
+def take(candidates, index):
+    """Some of the candidates, or one: every array indexed along its first axis."""
+    return jax.tree.map(lambda x: x[index], candidates)
+
+
+def ranked(candidates: Unknowns, losses, stage: str) -> Fit:
+    """Candidates in the order of their losses."""
+    order = np.argsort(np.asarray(losses), kind="stable")
+    return Fit(take(candidates, order), losses[order], stage)
+
+
+def different(vectors, losses, count: int) -> np.ndarray:
+    """Indices of the ``count`` best pose vectors ``[N, 7]``, each turned by 7 degrees or more against the others."""
+    turns = np.asarray(rotation(unknowns.to_pose(vectors)))
+    chosen: list[int] = []
+    for index in np.argsort(np.asarray(losses), kind="stable"):
+        cosines = [(np.sum(turns[index] * turns[other]) - 1.0) / 2.0 for other in chosen]
+        if all(cosine < np.cos(_APART) for cosine in cosines):
+            chosen.append(int(index))
+        if len(chosen) == count:
+            break
+    return np.asarray(chosen)
+
+
+def resize(picture, size: int) -> jax.Array:
+    """Picture ``[S, S, C]`` at ``size`` pixels a side, averaged where it shrinks."""
+    return jax.image.resize(jnp.asarray(picture, jnp.float32), (size, size, picture.shape[-1]), "linear")
+
+
+def prepare(picture, mask) -> tuple[jax.Array, jax.Array]:
+    """The object alone on white, and its mask, ``[S, S, C]`` and ``[S, S, 1]``.
+
+    Raises:
+        InputError: shapes that do not fit, or an empty mask.
+    """
+    shape = jnp.shape(picture)
+    if len(shape) != 3 or shape[0] != shape[1] or jnp.shape(mask) != (*shape[:2], 1):
+        raise InputError(
+            f"picture, mask: expected [S, S, C] and [S, S, 1], got {shape} and {jnp.shape(mask)}; pad to a square"
+        )
+    if not np.any(np.asarray(mask) > 0.5):
+        raise InputError("mask: expected a pixel that the object covers, got none; give another mask")
+    mask = jnp.asarray(mask, jnp.float32)
+    return mask * jnp.asarray(picture, jnp.float32) + (1.0 - mask), mask
+
+
+def check_start(start: dict, fixed: tuple[str, ...]) -> None:
+    """Raise InputError if an unknown is to be held that is not given."""
+    if missing := [name for name in fixed if name not in start]:
+        raise InputError(
+            f"fixed: expected a value in start for {', '.join(missing)}, got none; give one or let it free"
+        )
+
+
+def check_network(config) -> None:
+    """Raise InputError unless a network draws normals and masks."""
+    if missing := [name for name in ("normal", "mask") if name not in dict(config.heads)]:
+        raise InputError(
+            f"network {config.name!r}: expected the heads normal and mask, got no {missing[0]}; use others"
+        )
+
+
+def given(start: dict) -> dict:
+    """Light and albedo of a start as vectors, None where there is none."""
+    return {
+        "light": unknowns.from_light(start["light"]) if "light" in start else None,
+        "albedo": jnp.asarray(start["albedo"], jnp.float32) if "albedo" in start else None,
+    }

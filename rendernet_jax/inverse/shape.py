@@ -1,0 +1,255 @@
+"""Shape, pose, light and albedo of an upright object in a picture, its shape a latent of the prior.
+
+The latent has hundreds of numbers, so what follows the search is gradient descent (Adam, Kingma and Ba 2015) on all
+unknowns together, not Gauss-Newton.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Generator, Iterator
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from rendernet_jax import first_guess, shape_prior
+from rendernet_jax.config import Config
+from rendernet_jax.conv import one_by_one
+from rendernet_jax.first_guess import GuessConfig
+from rendernet_jax.inverse import candidates, photometric, silhouette, unknowns
+from rendernet_jax.inverse.candidates import Fit, different, ranked, resize, take
+from rendernet_jax.inverse.unknowns import Unknowns
+from rendernet_jax.shape_prior import PriorConfig
+
+_ELEVATION = (-0.2, 0.15, 0.5, 0.9)  # radians, from which objects that stand upright are looked at
+ELEVATIONS = len(_ELEVATION)
+_FIRST_DISTANCE = 0.15  # inverse, between orthographic and a wide angle
+_RATES = Unknowns(pose=0.02, light=0.04, albedo=0.02, latent=0.06)  # of the first steps of each stage
+_GUESSED = 4  # views
+_FIRST_LIGHT = (0.6, 0.7, photometric.AMBIENT)  # until the shape is good enough to tell
+_MOMENTS = optax.scale_by_adam(b1=0.9, b2=0.98)
+_CHUNK = 10  # steps between two reports
+
+
+@dataclasses.dataclass(frozen=True)
+class ShapeSettings:
+    """How much is searched and refined."""
+
+    azimuths: int = 16  # from which each shape of the prior's gallery is compared, at four elevations each
+    sizes: tuple[int, ...] = (32, 64)  # of the silhouettes that are compared, the search's first
+    size: int = 128  # of the pictures
+    steps: tuple[int, ...] = (40, 40, 60)  # by silhouettes of each size, then by pictures
+    candidates: tuple[int, ...] = (10, 5, 2)  # how many are refined so
+    typical: float = 3e-3  # weight of the latent's mean square, beside mean squared differences of pixels
+
+
+def fit_shape(params: dict, config: Config, prior, picture, mask, settings=ShapeSettings(), **more) -> Fit:
+    """Find shape, pose, light and albedo in a picture: the end of :func:`fit_shape_steps`, which see."""
+    for found in fit_shape_steps(params, config, prior, picture, mask, settings, **more):  # noqa: B007
+        pass
+    return found
+
+
+def fit_shape_steps(
+    params: dict,
+    config: Config,
+    prior: tuple[dict, PriorConfig],
+    picture: jax.Array,
+    mask: jax.Array,
+    settings: ShapeSettings = ShapeSettings(),
+    *,
+    guess: tuple[dict, GuessConfig] | None = None,
+    start: dict | None = None,
+    fixed: tuple[str, ...] = (),
+) -> Iterator[Fit]:
+    """Find shape, pose, light and albedo of an upright object, and tell what is found on the way.
+
+    The shapes of the prior's gallery are compared by silhouette from all around; the best are refined, shape and pose
+    together, by silhouette and then through the network.
+
+    Args:
+        params, config: a network with the heads normal and mask.
+        prior: what :func:`rendernet_jax.weights.load_prior` returns.
+        picture: ``[S, S, C]`` in [0, 1]; what lies outside the mask does not matter.
+        mask: ``[S, S, 1]`` in [0, 1], the part of each pixel that the object covers.
+        settings: how much is searched and refined.
+        guess: what :func:`rendernet_jax.weights.load_guess` returns: shape and views that it sees in the picture are
+            candidates beside those of the gallery.
+        start: ``pose``, ``light``, ``albedo`` or ``shape`` to begin with (:class:`Pose`, :class:`Light`, ``[C]``, a
+            latent ``[L]``); poses are searched unless it holds one, shapes unless it holds one.
+        fixed: names out of these four that stay as ``start`` gives them.
+
+    Yields:
+        the candidates after each stage, the best first; :func:`grids` turns them into voxels.
+
+    Raises:
+        InputError: shapes that do not fit, an empty mask, a network without normals and mask, or a fixed unknown that
+            is not given.
+    """
+    start = start or {}
+    picture, mask = candidates.prepare(picture, mask)
+    candidates.check_start(start, fixed)
+    candidates.check_network(config)
+    free = Unknowns(*(jnp.float32(name not in fixed) for name in ("pose", "light", "albedo", "shape")))
+    guessed = None if guess is None or {"pose", "shape"} & start.keys() else _guess(guess, picture, mask)
+    found = _search(prior, mask, settings, start, guessed, picture.shape[-1])
+    yield found
+    for size, steps, count in zip(settings.sizes, settings.steps, settings.candidates, strict=False):
+        descend = functools.partial(_by_silhouette, *prior, resize(mask, size)[..., 0], settings.typical)
+        first = take(found.candidates, slice(count))
+        found = yield from _descend(descend, first, free, steps, f"silhouette {size}")
+    drawn = resize(picture, settings.size), resize(mask, settings.size)
+    found = ranked(*_judge(params, config, *prior, *drawn, found.candidates, candidates.given(start)), "judge")
+    yield found
+    descend = functools.partial(_by_picture, params, config, *prior, *drawn, settings.typical)
+    first = take(found.candidates, slice(settings.candidates[-1]))
+    yield from _descend(descend, first, free, settings.steps[-1], f"picture {settings.size}")
+
+
+def grids(prior: tuple[dict, PriorConfig], latent: jax.Array) -> jax.Array:
+    """Voxels ``[K, G, G, G, 1]`` in [0, 1] of latents ``[K, L]``."""
+    return _decode(prior[0], prior[1], latent)
+
+
+def count_shape_reports(settings: ShapeSettings) -> int:
+    """How often :func:`fit_shape_steps` tells what it found."""
+    return 2 + sum(-(-steps // _CHUNK) for steps in settings.steps)
+
+
+def _search(prior, mask, settings: ShapeSettings, start: dict, guessed: tuple | None, channels: int) -> Fit:
+    """The best of the gallery's shapes, seen from different sides, and what was guessed."""
+    latents = jnp.asarray(start["shape"], jnp.float32)[None] if "shape" in start else prior[0]["gallery"]
+    given = "pose" in start
+    poses = unknowns.from_pose(start["pose"])[None] if given else _upright(settings.azimuths)
+    small = resize(mask, settings.sizes[0])[..., 0]
+    vectors, losses = jax.tree.map(jnp.concatenate, _compare(*prior, small, latents, poses, not given))
+    count = settings.candidates[0]
+    chosen = jnp.argsort(losses)[:count] if given else different(vectors, losses, count)
+    vectors, losses, shapes = vectors[chosen], losses[chosen], latents[chosen // len(poses)]
+    if guessed is not None:
+        latent, poses = guessed
+        seen = jax.tree.map(lambda x: x[0], _compare(*prior, small, latent[None], poses, True))
+        kept = count - len(poses)  # of the gallery's; what was guessed is always among those that are refined
+        vectors, losses = (jnp.concatenate([new, old[:kept]]) for new, old in zip(seen, (vectors, losses), strict=True))
+        shapes = jnp.concatenate([jnp.broadcast_to(latent, (len(poses), len(latent))), shapes[:kept]])
+    held = candidates.given(start)
+    light = jnp.asarray(_FIRST_LIGHT) if held["light"] is None else held["light"]
+    albedo = jnp.ones(channels) if held["albedo"] is None else held["albedo"]
+    alike = lambda x: jnp.broadcast_to(x, (len(vectors), *x.shape))  # noqa: E731
+    return ranked(Unknowns(vectors, alike(light), alike(albedo), shapes), losses, "search")
+
+
+def _guess(guess: tuple[dict, GuessConfig], picture, mask) -> tuple[jax.Array, jax.Array]:
+    """Latent ``[L]`` and pose vectors ``[K, 7]`` of the likeliest views."""
+    look = first_guess.crop(np.asarray(picture), np.asarray(mask))
+    found = jax.jit(first_guess.guess, static_argnums=1)(*guess, look[None])
+    angles = found.angles[0, jnp.argsort(-found.log_odds[0])[:_GUESSED]]
+    vectors = jnp.zeros((len(angles), 7)).at[:, :3].set(angles).at[:, 6].set(_FIRST_DISTANCE)
+    return found.latent[0], vectors
+
+
+def _upright(azimuths: int) -> jax.Array:
+    """Pose vectors ``[N, 7]`` all around an object that stands."""
+    turns = jnp.arange(azimuths, dtype=jnp.float32) * (2.0 * jnp.pi / azimuths)
+    azimuth, elevation = jnp.meshgrid(turns, jnp.asarray(_ELEVATION))
+    vectors = jnp.zeros((azimuth.size, 7)).at[:, 0].set(azimuth.reshape(-1)).at[:, 1].set(elevation.reshape(-1))
+    return vectors.at[:, 6].set(_FIRST_DISTANCE)
+
+
+# --- descent ----------------------------------------------------------------------------------------------------------
+
+
+@flax.struct.dataclass
+class _State:
+    """Descent of one candidate."""
+
+    point: Unknowns
+    moments: tuple
+    best: Unknowns
+    loss: jax.Array  # of the best
+
+
+def _descend(
+    steps_of_some: Callable, first: Unknowns, free: Unknowns, steps: int, stage: str
+) -> Generator[Fit, None, Fit]:
+    """Steps of every candidate, told from time to time; returns what was told last."""
+    losses = jnp.full(len(first.pose), jnp.inf)
+    state = _State(first, jax.vmap(_MOMENTS.init)(first), first, losses)
+    for done in range(0, steps, _CHUNK):
+        state = steps_of_some(state, free, done / steps, 1.0 / steps)
+        found = ranked(state.best, state.loss, stage)
+        yield found
+    return found
+
+
+def _steps(loss: Callable, state: _State, free: Unknowns, done, share) -> _State:
+    """A few steps of one candidate, whose rate falls by half a cosine from ``done`` 0 to 1."""
+
+    def step(state, index):
+        value, gradient = jax.value_and_grad(loss)(state.point)
+        gradient = jax.tree.map(lambda x: jnp.where(jnp.isfinite(x), x, 0.0), gradient)
+        choose = lambda new, old: jnp.where(value < state.loss, new, old)  # noqa: E731
+        updates, moments = _MOMENTS.update(gradient, state.moments)
+        rate = 0.5 * (1.0 + jnp.cos(jnp.pi * (done + share * index)))
+        move = lambda x, update, most, free: x - rate * most * free * update  # noqa: E731
+        point = unknowns.clip(jax.tree.map(move, state.point, updates, _RATES, free))
+        return _State(point, moments, jax.tree.map(choose, state.point, state.best), choose(value, state.loss)), None
+
+    return jax.lax.scan(step, state, jnp.arange(_CHUNK, dtype=jnp.float32))[0]
+
+
+# --- compiled once for each size --------------------------------------------------------------------------------------
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _decode(params, config, latents):
+    return one_by_one(lambda latent: shape_prior.decode(params, config, latent[None])[0], latents)
+
+
+def _opacity(prior, prior_config, latent, side: int):
+    """Cells ``[1, side, side, side, 1]`` of a latent, each the most opaque of several, so that no rod fades."""
+    grid = shape_prior.decode(prior, prior_config, latent[None])
+    factor = prior_config.grid // side
+    return jnp.max(grid.reshape(1, side, factor, side, factor, side, factor), axis=(2, 4, 6))[..., None]
+
+
+@functools.partial(jax.jit, static_argnums=(1, 5))
+def _compare(prior, prior_config, mask, latents, poses, moving):
+    def one(latent):
+        cells = _opacity(prior, prior_config, latent, len(mask))
+        if moving:
+            return silhouette.search(cells, mask, poses)
+        return poses, silhouette.compare(cells, mask, poses)
+
+    return one_by_one(one, latents)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _by_silhouette(prior, prior_config, mask, typical, state, free, done, share):
+    def loss(point):
+        cells = _opacity(prior, prior_config, point.latent, len(mask))
+        return silhouette.compare(cells, mask, point.pose[None])[0] + typical * jnp.mean(point.latent**2)
+
+    return one_by_one(lambda state: _steps(loss, state, free, done, share), state)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 3))
+def _judge(params, config, prior, prior_config, picture, mask, found, held):
+    def one(point):
+        grid = shape_prior.decode(prior, prior_config, point.latent[None])
+        judged, loss = photometric.judge(params, config, grid, picture, mask, point.pose, **held)
+        return judged.replace(latent=point.latent), loss
+
+    return one_by_one(one, found)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 3))
+def _by_picture(params, config, prior, prior_config, picture, mask, typical, state, free, done, share):
+    def loss(point):
+        grid = shape_prior.decode(prior, prior_config, point.latent[None])
+        drawn = photometric.cost(params, config, grid, picture, mask, point)
+        return drawn + typical * jnp.mean(point.latent**2)
+
+    return one_by_one(lambda state: _steps(loss, state, free, done, share), state)

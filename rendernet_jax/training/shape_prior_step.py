@@ -1,0 +1,115 @@
+"""Loss, train state and the pure training step of the shape prior."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from rendernet_jax import shape_prior
+from rendernet_jax.errors import InputError
+from rendernet_jax.shape_prior import PriorConfig
+from rendernet_jax.training.step import AXIS, advance, fresh_state, make_optimizer
+
+_FEWEST = 0.008  # of a grid's cells, added to the occupied ones by which a shape's error is divided
+
+
+@dataclasses.dataclass(frozen=True)
+class PriorRecipe:
+    """What fixes a training run of the shape prior beside its layers and the shapes."""
+
+    steps: int = 4000
+    batch: int = 8
+    rate: float = 2e-3
+    warmup: int = 200
+    weight_decay: float = 1e-4
+    ema: float = 0.998
+    clip: float = 1.0  # global gradient norm
+    accumulate: int = 8  # parts in which a batch is worked on, one after the other
+    kl: float = 0.1  # weight of the latent's divergence from a unit normal, 1 for the evidence lower bound
+    seed: int = 0
+
+
+def init_state(config: PriorConfig, recipe: PriorRecipe) -> dict:
+    """Train state before the first step, see :func:`rendernet_jax.training.step.fresh_state`."""
+    return fresh_state(shape_prior.init(jax.random.key(recipe.seed), config), recipe)
+
+
+def grid_losses(logits: jax.Array, target: jax.Array) -> jax.Array:
+    """Cross-entropy for each occupied cell plus one minus Dice's coefficient, of grids ``[B, G, G, G, 1]``: ``[B]``.
+
+    Both are relative to the occupied cells, so that a shape of thin rods counts as much as a block.
+    """
+    logits, target = (x.reshape(len(x), -1) for x in (logits, target))
+    small = jnp.exp(-jnp.abs(logits))
+    entropy = jnp.maximum(logits, 0.0) - logits * target + jnp.log(1.0 + small)
+    probability = jnp.where(logits >= 0.0, 1.0, small) / (1.0 + small)
+    dice = (2.0 * _sums(probability * target) + 1.0) / (_sums(probability) + _sums(target) + 1.0)
+    return _sums(entropy) / _cells(target) + 1.0 - dice
+
+
+def _cells(target: jax.Array) -> jax.Array:
+    """Occupied cells ``[B]`` of grids ``[B, N]``, and a few more, so that the thinnest shapes do not outweigh all."""
+    return _sums(target) + _FEWEST * target.shape[1]
+
+
+def _sums(cells: jax.Array) -> jax.Array:
+    """``[B, N] -> [B]`` as a matrix product: what XLA merges into a sum on a CPU, it computes one number at a time."""
+    return cells @ jnp.ones((cells.shape[1],), cells.dtype)
+
+
+def divergence(mean: jax.Array, log_noise: jax.Array) -> jax.Array:
+    """Kullback-Leibler divergence of N(mean, noise^2) from the unit normal, nats: ``[B, L]``, ``[L]`` -> ``[B]``."""
+    log_noise = log_noise[None]
+    return 0.5 * jnp.sum(mean**2 + jnp.exp(2.0 * log_noise) - 2.0 * log_noise - 1.0, axis=1)
+
+
+def make_step(config: PriorConfig, recipe: PriorRecipe, axis: str | None = AXIS):
+    """``step(state, batch) -> (state, metrics)``, pure; gradients are averaged over ``axis`` if given.
+
+    A batch is what :meth:`rendernet_jax.data.shape_grids.GridSet.batch` makes. Randomness comes from the seed and the
+    step alone.
+    """
+    optimizer = make_optimizer(recipe)
+
+    def loss_fn(params, batch, key):
+        mean = shape_prior.encode(params, config, batch)
+        noise = jax.random.normal(key, mean.shape) * jnp.exp(params["log_noise"])[None]
+        logits = shape_prior.decode_logits(params, config, mean + noise)
+        parts = {"cells": grid_losses(logits, batch), "nats": divergence(mean, params["log_noise"])}
+        # The cross-entropy was divided by the occupied cells; what it is weighed against is, too.
+        parts["loss"] = parts["cells"] + recipe.kl * parts["nats"] / _cells(batch.reshape(len(mean), -1))
+        figures = {name: jnp.mean(part) for name, part in parts.items()}
+        return figures["loss"], figures
+
+    def step(state, batch):
+        key = jax.random.fold_in(jax.random.key(recipe.seed), state["step"])
+        if axis is not None:
+            key = jax.random.fold_in(key, jax.lax.axis_index(axis))
+        metrics, gradient = _accumulate(loss_fn, state["params"], batch, key, recipe.accumulate)
+        if axis is not None:
+            gradient, metrics = jax.lax.pmean((gradient, metrics), axis)
+        metrics["gradient_norm"] = optax.tree.norm(gradient)
+        return advance(optimizer, recipe, state, gradient), metrics
+
+    return step
+
+
+def _accumulate(loss_fn, params, batch, key, count):
+    """Mean of the figures and of the gradient over a batch, of which 1/count is worked on at a time.
+
+    Small parts take little memory, which on a CPU stays in the cache and with the process; blocks above 32 MB are asked
+    of the system anew, page by page, in every step.
+    """
+    size = len(batch)
+    if size % count:
+        raise InputError(f"accumulate: expected a divisor of the {size} shapes on each device, got {count}; change it")
+    parts = batch.reshape(count, size // count, *batch.shape[1:])
+
+    def add(total, part):
+        (_, figures), gradient = jax.value_and_grad(loss_fn, has_aux=True)(params, *part)
+        return jax.tree.map(jnp.add, total, (figures, gradient)), None
+
+    zeros = dict.fromkeys(("cells", "nats", "loss"), jnp.zeros(())), jax.tree.map(jnp.zeros_like, params)
+    total, _ = jax.lax.scan(add, zeros, (parts, jax.random.split(key, count)))
+    return jax.tree.map(lambda x: x / count, total)

@@ -1,0 +1,130 @@
+"""The first guess: what it looks at, what it says, and that it learns."""
+
+import dataclasses
+import json
+import math
+import pathlib
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rendernet_jax import first_guess, shape_prior
+from rendernet_jax.camera import Pose
+from rendernet_jax.data import shards
+from rendernet_jax.data.shape_grids import GridSet, Shape
+from rendernet_jax.data.splats import find_surface, splat
+from rendernet_jax.errors import InputError
+from rendernet_jax.first_guess import SIZE, GuessConfig
+from rendernet_jax.inverse import silhouette
+from rendernet_jax.shape_prior import PRESETS
+from rendernet_jax.training.first_guess_loop import GuessRecipe, losses, train_guess
+from rendernet_jax.weights import load_guess, load_prior, save_weights
+
+pytestmark = pytest.mark.optax
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PRIOR = PRESETS["tiny"]
+CONFIG = GuessConfig(latent=PRIOR.latent, widths=(8, 8, 16, 16), hidden=32, sectors=8)
+SIDE = PRIOR.grid
+
+
+def chair(seat: int, back: int, side: int = SIDE) -> np.ndarray:
+    grid = np.zeros((16, 16, 16, 1), np.float32)
+    grid[3:13, 2 : 2 + seat, 3:13] = 1
+    grid[3:13, 2 : 2 + seat + back, 3:6] = 1
+    return grid.repeat(side // 16, 0).repeat(side // 16, 1).repeat(side // 16, 2)
+
+
+def test_splats_and_photos_of_the_same_thing_look_alike():
+    """Wherever the thing stands in the photo, and however large it is."""
+    grid = chair(4, 6, 64)
+    pose = Pose(0.7, 0.4, 0.1, 1.0, (0.0, 0.0, 0.0), 0.3)
+    drawn = splat(find_surface(grid), pose, (0.3, 0.5))
+    photographed = silhouette.silhouette(jnp.asarray(grid)[None], pose, 128)[0][..., None]
+    mask = np.zeros((200, 200, 1), np.float32)
+    mask[50:178, 20:148] = photographed
+    seen = first_guess.crop(np.full((200, 200, 3), 0.4, np.float32), mask)
+    assert drawn.shape == seen.shape == (SIZE, SIZE, 2)
+    both, either = np.minimum(drawn, seen)[..., 0].sum(), np.maximum(drawn, seen)[..., 0].sum()
+    assert both / either > 0.93
+    inside = seen[..., 0] > 0.9999
+    np.testing.assert_allclose(seen[inside][:, 1], 0.5, atol=1e-3)
+    again = first_guess.crop(np.full((200, 200, 3), 0.8, np.float32), mask)
+    np.testing.assert_allclose(again, seen, atol=1e-5)  # brightness leaves no trace
+
+
+def test_splats_are_lit_and_hide_what_lies_behind():
+    surface = find_surface(chair(4, 6, 64))
+    front = splat(surface, Pose(), (0.0, 0.0))
+    assert front[..., 0].sum() > 300 and np.ptp(front[front[..., 0] > 0][:, 1]) < 0.7
+    above = splat(surface, Pose(elevation=0.6), (0.0, 1.4))
+    lit = above[..., 1][above[..., 0] > 0]
+    assert lit.max() > 2 * np.median(lit[lit < lit.mean()])  # the seat is bright, what faces the viewer is not
+    np.testing.assert_allclose(np.linalg.norm(surface.normals, axis=1).mean(), 1, atol=0.05)
+
+
+def test_sectors_wrap_around():
+    centres = np.arange(8) * (math.pi / 4)
+    np.testing.assert_array_equal(first_guess.sector(CONFIG, jnp.asarray(centres)), np.arange(8))
+    np.testing.assert_array_equal(first_guess.sector(CONFIG, jnp.asarray(centres - 2 * math.pi)), np.arange(8))
+    found = first_guess.Guess(jnp.zeros((1, 12)), jnp.zeros((1, 8)), jnp.zeros((1, 8, 3)).at[0, 4, 0].set(math.pi))
+    batch = {"latent": np.zeros((1, 12)), "angles": np.asarray([[-math.pi + 0.1, 0.0, 0.2]], np.float32)}
+    parts = losses(found, CONFIG, batch)
+    assert parts["angles"] == pytest.approx(0.1**2 + 0.2**2, rel=1e-3)
+    assert parts["sector"] == pytest.approx(math.log(8)) and parts["latent"] == 0
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A guess that saw nine chairs for a few seconds, by the latents of an untrained prior."""
+    folder = tmp_path_factory.mktemp("guess")
+    prior = shape_prior.init(jax.random.key(0), PRIOR), PRIOR
+    shapes = [Shape(f"chair-{i}", "chair", shards.encode_bits(chair(3 + i % 3, 3 + i // 3))) for i in range(9)]
+    recipe = GuessRecipe(steps=250, batch=16, rate=3e-3, ema=0.9)
+    scores = train_guess(CONFIG, prior, lambda: GridSet(shapes, SIDE, 0.2), recipe, folder, eval_every=125)
+    return folder, scores, shapes
+
+
+def test_views_of_unseen_shapes_are_guessed(trained):
+    folder, scores, shapes = trained
+    assert scores["first"] > 0.4 and scores["first_four"] > 0.75  # by chance 0.125 and 0.5
+    params, config = load_guess(folder)
+    assert config == CONFIG
+    pose = Pose(0.75, 0.3)
+    look = splat(find_surface(shards.decode_bits(shapes[4].bits, SIDE)), pose, (0.2, 0.6))
+    found = first_guess.guess(params, config, look[None])
+    best = int(found.log_odds[0].argmax())
+    turned = np.mod(np.asarray(found.angles[0, best, 0]) - 0.75 + math.pi, 2 * math.pi) - math.pi
+    assert abs(turned) < 0.8
+    records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    losses_told = [record["loss"] for record in records if "loss" in record]
+    assert losses_told[-1] < 0.7 * losses_told[0]
+
+
+def test_weights_of_another_network_are_refused(trained, tmp_path):
+    with pytest.raises(InputError, match="expected those of a first guess"):
+        load_guess("compact")
+    with pytest.raises(InputError, match="expected those of a shape prior"):
+        load_prior(trained[0])
+    params, config = load_guess(trained[0])
+    save_weights(tmp_path, params, dataclasses.replace(config, sectors=9), {})
+    with pytest.raises(InputError, match="do not fit the config"):
+        load_guess(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--shapes=nowhere"], "--output: expected a value"),
+        (["--shapes=nowhere", "--output=x", "--prior=compact"], "expected those of a shape prior"),
+    ],
+)
+def test_bad_flags_give_one_line(tmp_path, arguments, message):
+    command = [sys.executable, "-m", "experiments.train_first_guess", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ") and message in line

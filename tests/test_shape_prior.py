@@ -1,0 +1,310 @@
+"""The shape prior: its network, its grids, a training run that resumes exactly, and its launcher."""
+
+import dataclasses
+import json
+import pathlib
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rendernet_jax import shape_prior, weights
+from rendernet_jax.data import shape_grids, shards
+from rendernet_jax.data.shape_grids import GridSet, Shape
+from rendernet_jax.data.tasks import procedural_tasks
+from rendernet_jax.errors import InputError
+from rendernet_jax.shape_prior import PRESETS
+from rendernet_jax.training.shape_prior_loop import find_gallery, reconstruction, train_prior
+from rendernet_jax.training.shape_prior_step import PriorRecipe, divergence, grid_losses, init_state, make_step
+from rendernet_jax.weights import load_prior, save_weights
+
+pytestmark = pytest.mark.optax
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CONFIG = PRESETS["tiny"]
+RECIPE = PriorRecipe(steps=6, batch=4, rate=3e-3, ema=0.9, accumulate=2)
+SIDE = CONFIG.grid
+
+
+def boxes(count: int) -> list[Shape]:
+    """Boxes of random size and place."""
+    rng, shapes = np.random.default_rng(0), []
+    for number in range(count):
+        low, grid = rng.integers(1, 6, 3), np.zeros((SIDE, SIDE, SIDE, 1), np.float32)
+        grid[tuple(slice(a, a + b) for a, b in zip(low, rng.integers(4, 10, 3), strict=True))] = 1
+        shapes.append(Shape(f"box-{number}", "box", shards.encode_bits(grid)))
+    return shapes
+
+
+@pytest.fixture(scope="module")
+def params():
+    return shape_prior.init(jax.random.key(1), CONFIG)
+
+
+# --- network --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_shapes_of_latents_and_grids(name):
+    config = PRESETS[name]
+    shapes = shape_prior.shapes(config)
+    grid = jax.ShapeDtypeStruct((2, *(config.grid,) * 3, 1), jnp.float32)
+    latent = jax.eval_shape(lambda p, g: shape_prior.encode(p, config, g), shapes, grid)
+    assert latent.shape == (2, config.latent) and latent.dtype == jnp.float32
+    back = jax.eval_shape(lambda p, z: shape_prior.decode(p, config, z), shapes, latent)
+    assert back.shape == grid.shape and back.dtype == jnp.float32
+
+
+def test_default_ships_in_six_mebibytes():
+    leaves = jax.tree.leaves(shape_prior.shapes(PRESETS["shape_prior"]))
+    assert 2 * sum(int(np.prod(leaf.shape)) for leaf in leaves) < 5.9 * 2**20
+
+
+def test_cells_to_channels_keeps_cubes_together_and_has_an_inverse():
+    x = jnp.arange(2 * 4 * 6 * 8 * 3, dtype=jnp.float32).reshape(2, 4, 6, 8, 3)
+    y = shape_prior.cells_to_channels(x, 2)
+    assert y.shape == (2, 2, 3, 4, 24)
+    np.testing.assert_array_equal(y[1, 1, 2, 3], x[1, 2:4, 4:6, 6:8].reshape(-1))
+    np.testing.assert_array_equal(shape_prior.channels_to_cells(y, 2), x)
+
+
+def test_product_with_neighbours_is_a_convolution():
+    """By a kernel of seven taps in the form of a cross."""
+    key = jax.random.split(jax.random.key(0))
+    x, kernel = jax.random.normal(key[0], (2, 4, 5, 6, 3)), jax.random.normal(key[1], (7, 3, 2))
+    taps = [(1, 1, 1), (0, 1, 1), (1, 0, 1), (1, 1, 0), (2, 1, 1), (1, 2, 1), (1, 1, 2)]
+    cross = jnp.zeros((3, 3, 3, 3, 2))
+    for tap, product in zip(taps, kernel, strict=True):
+        cross = cross.at[tap].set(product)
+    layout = ("NHWDC", "HWDIO", "NHWDC")
+    expected = jax.lax.conv_general_dilated(x, cross, (1, 1, 1), "SAME", dimension_numbers=layout)
+    found = shape_prior.with_neighbours(x) @ kernel.reshape(-1, 2)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_decode_has_the_gradient_of_finite_differences(params):
+    weight = jax.random.normal(jax.random.key(2), (1, SIDE, SIDE, SIDE, 1))
+    latent, direction = jax.random.normal(jax.random.key(3), (2, 1, CONFIG.latent))
+    value = jax.jit(lambda z: jnp.sum(weight * shape_prior.decode(params, CONFIG, z)))
+    slope = jnp.sum(jax.grad(value)(latent) * direction)
+    step = 2e-3  # short of the next kink of a PReLU
+    difference = (value(latent + step * direction) - value(latent - step * direction)) / (2 * step)
+    assert abs(slope) > 0.01
+    np.testing.assert_allclose(slope, difference, rtol=0.03)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda p: shape_prior.encode(p, CONFIG, jnp.zeros((1, 8, 8, 8, 1))), r"grid: expected \[B, 16, 16, 16, 1\]"),
+        (lambda p: shape_prior.decode(p, CONFIG, jnp.zeros(CONFIG.latent)), r"latent: expected \[B, 12\]"),
+        (lambda p: dataclasses.replace(CONFIG, grid=20), "prior config: 20 cells"),
+        (lambda p: dataclasses.replace(CONFIG, widths=(8,)), "prior config: expected as many"),
+    ],
+)
+def test_what_does_not_fit_is_refused(params, call, message):
+    with pytest.raises(InputError, match=message):
+        call(params)
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+def test_saved_prior_comes_back(tmp_path, params):
+    save_weights(tmp_path, params, CONFIG, {"command": "none"})
+    found, config = load_prior(tmp_path)
+    assert config == CONFIG
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2**-8), found, params)
+
+
+def test_damaged_or_other_weights_are_refused(tmp_path, params):
+    with pytest.raises(InputError, match="expected those of a shape prior"):
+        load_prior("compact")
+    save_weights(tmp_path, params, dataclasses.replace(CONFIG, latent=13), {})
+    with pytest.raises(InputError, match="do not fit the config"):
+        load_prior(tmp_path)
+    data = bytearray((tmp_path / "weights.npz").read_bytes())
+    data[200] ^= 1
+    (tmp_path / "weights.npz").write_bytes(data)
+    with pytest.raises(InputError, match="the file is damaged"):
+        load_prior(tmp_path)
+
+
+# --- grids ----------------------------------------------------------------------------------------------------------
+
+
+def test_procedural_grids_are_kept_and_made_again_where_damaged(tmp_path, capsys):
+    tasks = procedural_tasks(4, ["stool", "lamp"])
+    made = shape_grids.make_procedural(tasks, tmp_path, 16, workers=0)
+    assert [shape.name for shape in made] == [task.name for task in tasks]
+    assert all(shards.decode_bits(shape.bits, 16).any() for shape in made)
+    (file,) = tmp_path.iterdir()
+    kept = shape_grids.read_kept(tmp_path, 16)
+    assert [(shape.name, shape.family) for shape in kept] == [(shape.name, shape.family) for shape in made]
+    np.testing.assert_array_equal([shape.bits for shape in kept], [shape.bits for shape in made])
+    with pytest.raises(InputError, match="expected grids of 32 cells"):
+        shape_grids.read_kept(tmp_path, 32)
+    with pytest.raises(InputError, match="found none"):
+        shape_grids.read_kept(tmp_path / "nowhere", 16)
+    before, stamp = file.read_bytes(), file.stat().st_mtime_ns
+    capsys.readouterr()
+    shape_grids.make_procedural(tasks, tmp_path, 16, workers=0)
+    assert file.stat().st_mtime_ns == stamp and not capsys.readouterr().err
+    file.write_bytes(before[:-100])
+    shape_grids.make_procedural(tasks, tmp_path, 16, workers=0)
+    assert file.read_bytes() == before
+    with pytest.raises(InputError, match="grids of other shapes"):
+        shape_grids.make_procedural(tasks[:3], tmp_path, 16, workers=0)
+
+
+def test_batches_hold_training_shapes_and_their_mirror_images():
+    shapes = boxes(20)
+    grids = GridSet(shapes, SIDE, validation=0.2)
+    assert set(grids.training).isdisjoint(grids.validation) and len(grids.validation)
+    batch = grids.batch(np.random.default_rng(0), 64)
+    again = grids.batch(np.random.default_rng(0), 64)
+    np.testing.assert_array_equal(batch, again)
+    whole = grids.grids(range(20))
+    mirrored = 0
+    for grid in batch:
+        straight = [i for i in range(20) if np.array_equal(whole[i], grid)]
+        turned = [i for i in range(20) if np.array_equal(whole[i][::-1], grid)]
+        assert set(straight + turned) <= set(grids.training) and straight + turned
+        mirrored += not straight
+    assert 16 < mirrored < 48
+
+
+def test_gallery_holds_latents_of_training_shapes(params):
+    grids = GridSet(boxes(12), SIDE, validation=0.2)
+    rebuild = jax.jit(lambda params, grid: reconstruction(params, CONFIG, grid))
+    gallery = find_gallery(rebuild, params, CONFIG, grids)
+    latents = np.asarray(rebuild(params, grids.grids(grids.training))[0])
+    distances = np.abs(gallery[:, None] - latents[None]).max(-1)
+    assert gallery.shape == (CONFIG.gallery, CONFIG.latent) and distances.min(1).max() < 1e-5
+    assert len(set(distances.argmin(1))) == CONFIG.gallery
+
+
+def test_no_shape_is_refused():
+    with pytest.raises(InputError, match="expected at least one"):
+        GridSet([], SIDE)
+
+
+# --- training -------------------------------------------------------------------------------------------------------
+
+
+def test_losses_by_hand():
+    target = jnp.zeros((2, 4, 4, 4, 1)).at[0, 0].set(1.0)
+    np.testing.assert_allclose(grid_losses(jnp.where(target > 0, 30.0, -30.0), target), 0.0, atol=1e-4)
+    at_half = grid_losses(jnp.zeros_like(target), target)
+    np.testing.assert_allclose(at_half[0], 64 * np.log(2) / (16 + 0.512) + 1 - 17 / 49, rtol=1e-5)
+    assert divergence(jnp.zeros((1, 3)), jnp.zeros(3)) == 0
+    np.testing.assert_allclose(divergence(jnp.full((1, 3), 2.0), jnp.zeros(3)), 6.0, rtol=1e-6)
+
+
+def test_accumulation_does_not_change_the_gradient():
+    """Apart from the noise, each part of a batch having its own: here the latent has none."""
+    batch = GridSet(boxes(8), SIDE).batch(np.random.default_rng(0), 4)
+    norms = []
+    for count in (1, 4):
+        recipe = dataclasses.replace(RECIPE, accumulate=count)
+        state = init_state(CONFIG, recipe)
+        state["params"]["log_noise"] = jnp.full((CONFIG.latent,), -30.0)
+        _, metrics = jax.jit(make_step(CONFIG, recipe, None))(state, batch)
+        norms.append([metrics["gradient_norm"], metrics["loss"], metrics["nats"]])
+    np.testing.assert_allclose(*norms, rtol=1e-4)
+    with pytest.raises(InputError, match="accumulate: expected a divisor of the 4"):
+        make_step(CONFIG, dataclasses.replace(RECIPE, accumulate=3), None)(state, batch)
+
+
+def test_two_shapes_are_learned():
+    shapes = boxes(4)[1:3]
+    grid = np.stack([shards.decode_bits(shape.bits, SIDE) for shape in shapes])
+    recipe = PriorRecipe(steps=200, rate=1e-2, accumulate=1, kl=0.01)
+    state, step = init_state(CONFIG, recipe), jax.jit(make_step(CONFIG, recipe, None))
+    for _ in range(recipe.steps):
+        state, _ = step(state, grid)
+    _, iou = reconstruction(state["params"], CONFIG, grid)
+    assert iou.min() > 0.95
+
+
+class Failing(GridSet):
+    """Gives up, or gives a number that is none, in one batch."""
+
+    stop_at = poison = None
+    made = 0
+
+    def batch(self, rng, count):
+        self.made += 1
+        if self.made == self.stop_at:
+            raise ConnectionError("the data is gone")
+        batch = super().batch(rng, count)
+        if self.made == self.poison:
+            batch[0, 0, 0, 0] = np.nan
+        return batch
+
+
+def run(folder, **failure) -> dict:
+    grids = Failing(boxes(12), SIDE, validation=0.2)
+    vars(grids).update(failure)
+    return train_prior(CONFIG, lambda: grids, RECIPE, folder, eval_every=2, inputs={"shapes": 12})
+
+
+def records(folder) -> list[dict]:
+    lines = (folder / "log.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "examples_per_second"} for line in lines]
+
+
+def test_interrupted_run_goes_on_exactly(tmp_path):
+    scores = run(tmp_path / "whole")
+    assert set(scores) == {"iou", "iou_box", "deviation"} and 0 <= scores["iou"] <= 1
+    with pytest.raises(ConnectionError):
+        run(tmp_path / "broken", stop_at=4)
+    assert run(tmp_path / "broken") == scores
+    assert records(tmp_path / "broken") == records(tmp_path / "whole")
+    files = [(tmp_path / name / "weights.npz").read_bytes() for name in ("broken", "whole")]
+    assert files[0] == files[1]
+    assert load_prior(tmp_path / "whole")[1] == CONFIG
+    with pytest.raises(InputError, match="another run"):
+        train_prior(CONFIG, lambda: 1 / 0, RECIPE, tmp_path / "whole", eval_every=2, inputs={"shapes": 13})
+
+
+def test_number_that_is_none_stops_training(tmp_path):
+    with pytest.raises(InputError, match="step 3: expected finite figures"):
+        run(tmp_path, poison=3)
+    assert weights.read_card(tmp_path)["provenance"]["step"] == 2
+
+
+# --- launcher -------------------------------------------------------------------------------------------------------
+
+
+def launch(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "experiments.train_shape_prior", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--output: expected a value"),
+        (["--families=chair,unicorn"], "unicorn"),
+        (["--shapes=0"], "--shapes: expected 1 or more"),
+        (["--batch=6"], "--accumulate: expected a divisor"),
+        (["--data=nowhere"], "nowhere"),
+    ],
+)
+def test_bad_flags_give_one_line(tmp_path, arguments, message):
+    output = tmp_path / "run"
+    done = launch(*arguments, *([f"--output={output}"] if arguments else []))
+    assert done.returncode == 1 and done.stdout == "" and not output.exists()
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ") and message in line
+
+
+def test_launcher_trains(tmp_path):
+    arguments = ["--preset=tiny", "--shapes=3", "--families=stool", "--workers=0", "--steps=2", f"--output={tmp_path}"]
+    done = launch(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert "iou_stool" in done.stdout
+    assert load_prior(tmp_path)[1].name == "tiny"
