@@ -40,6 +40,8 @@ def main():
     """Flags to one training run."""
     launch.require(output=_OUTPUT.value)
     launch.keep_compiled_programs()
+    import jax
+
     from rendernet_jax.data import shape_grids
     from rendernet_jax.errors import InputError
     from rendernet_jax.provenance import command, machine
@@ -56,10 +58,10 @@ def main():
         kl=_KL.value,
         seed=_SEED.value,
     )
-    if recipe.batch % recipe.accumulate:
-        raise InputError(
-            f"--accumulate: expected a divisor of --batch={recipe.batch}, got {recipe.accumulate}; change either"
-        )
+    devices = jax.local_device_count()
+    if recipe.batch % (recipe.accumulate * devices):
+        wanted = f"a divisor of --batch={recipe.batch} on {devices} device{'s' * (devices > 1)}"
+        raise InputError(f"--accumulate: expected {wanted}, got {recipe.accumulate}; change either")
     tasks, read, inputs = find_shapes(config.grid)
     output = launch.prepare_output(_OUTPUT.value)
 

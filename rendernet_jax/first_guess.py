@@ -5,7 +5,6 @@ alone often leaves two of them (front and back) open. Shape is a latent of the p
 """
 
 import dataclasses
-import functools
 import math
 
 import flax.struct
@@ -17,6 +16,7 @@ from flax import nnx
 from rendernet_jax.conv import space_to_depth
 from rendernet_jax.errors import InputError
 from rendernet_jax.layers import Conv, Dense, PReLU
+from rendernet_jax.parameters import Wall
 
 SIZE = 48  # pixels on a side of what it looks at
 MARGIN = 0.06  # of the frame, on each side of the object's longer side
@@ -63,25 +63,8 @@ class Guesser(nnx.Module):
         return self.head(self.act(self.dense(x.reshape(len(x), -1))))
 
 
-@functools.cache
-def _structure(config: GuessConfig):
-    return nnx.split(nnx.eval_shape(lambda: Guesser(config, rngs=nnx.Rngs(0))))
-
-
-def shapes(config: GuessConfig) -> dict:
-    """Parameter tree of ``jax.ShapeDtypeStruct``; allocates nothing."""
-    return jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype), nnx.to_pure_dict(_structure(config)[1]))
-
-
-def init(key: jax.Array, config: GuessConfig) -> dict:
-    """Random parameters: a plain nested dict of float32 arrays."""
-    return nnx.to_pure_dict(nnx.state(Guesser(config, rngs=nnx.Rngs(key)), nnx.Param))
-
-
-def check_params(params: dict, config: GuessConfig) -> None:
-    """Raise InputError unless the names and shapes of parameters are those of the config."""
-    if jax.tree.map(np.shape, shapes(config)) != jax.tree.map(np.shape, params):
-        raise InputError("first guess: names or shapes of the parameters do not fit the config beside them; train anew")
+_wall = Wall(lambda config, rngs: Guesser(config, rngs=rngs))
+shapes, init, bind, check_params = _wall.shapes, _wall.init, _wall.bind, _wall.check
 
 
 def config_from_dict(fields: dict) -> GuessConfig:
@@ -94,7 +77,7 @@ def config_from_dict(fields: dict) -> GuessConfig:
 
 def guess(params: dict, config: GuessConfig, pictures: jax.Array) -> Guess:
     """What pictures ``[B, SIZE, SIZE, CHANNELS]`` seem to show; :func:`crop` makes them."""
-    rows = nnx.merge(_structure(config)[0], params)(pictures)
+    rows = bind(params, config)(pictures)
     latent, log_odds, angles = jnp.split(rows, [config.latent, config.latent + config.sectors], axis=1)
     angles = angles.reshape(-1, config.sectors, _ANGLES)
     centres = jnp.arange(config.sectors, dtype=jnp.float32) * (2.0 * math.pi / config.sectors)

@@ -39,10 +39,10 @@ def _read_init(path: str) -> dict:
     if unknown := sorted(content.keys() - set(NAMES)):
         raise InputError(f"init {path}: unknown key {unknown[0]!r}; known are {', '.join(NAMES)}")
     start = {}
-    for name, keys in (("pose", camera.POSE_KEYS), ("light", _LIGHT)):
+    for name, keys in (("pose", camera.POSE_KEYS), ("light", (*_LIGHT, "intensity"))):
         if name in content:
             given = content[name]
-            if not isinstance(given, dict) or (unknown := sorted(given.keys() - {*keys, "intensity"})):
+            if not isinstance(given, dict) or (unknown := sorted(given.keys() - set(keys))):
                 what = f"unknown key {unknown[0]!r}" if isinstance(given, dict) else "another structure"
                 wanted = f"an object of {', '.join(keys)}"
                 raise InputError(f"init {path}: {name}: expected {wanted}, got {what}; write it as fit.json does")

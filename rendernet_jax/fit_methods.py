@@ -1,5 +1,6 @@
 """Ways to fit a target: with its shape given, through the shape prior, and what that must beat."""
 
+import dataclasses
 import functools
 import pathlib
 import time
@@ -17,6 +18,7 @@ from rendernet_jax.errors import InputError
 from rendernet_jax.fit_scores import Found, Method
 from rendernet_jax.fit_targets import Target
 from rendernet_jax.inverse import KNOWN, photometric, schedules, unknowns
+from rendernet_jax.mesh_references import GRID
 
 UNKNOWN = ("shape", "shape-no-guess", "retrieval", "mean")
 METHODS = (*KNOWN, *UNKNOWN)
@@ -46,11 +48,25 @@ def load_methods(
     methods = known_methods(network.params, network.config, known, seed)
     if unknown:
         found = weights.load_prior(prior)
-        kept = None if training is None else shape_grids.read_kept(training, found[1].grid)
-        grids = None if kept is None else [shards.decode_bits(shape.bits, found[1].grid) for shape in kept]
-        guesser = weights.load_guess(guess)
-        methods |= unknown_methods(network.params, network.config, found, guesser, grids, unknown)
+        if found[1].grid != GRID:
+            raise InputError(f"prior: expected grids of {GRID} cells a side, got {found[1].grid}; use another prior")
+        guesser = weights.load_guess(guess) if "shape" in unknown else None
+        shapes = None if training is None else _Grids(shape_grids.read_kept(training, GRID))
+        methods |= unknown_methods(network.params, network.config, found, guesser, shapes, unknown)
     return {name: methods[name] for name in names}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Grids(Sequence):
+    """Grids ``[G, G, G, 1]`` that are unpacked when they are asked for: a megabyte each."""
+
+    shapes: list[shape_grids.Shape]
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def __getitem__(self, index) -> np.ndarray:
+        return shards.decode_bits(self.shapes[index].bits, GRID)
 
 
 def known_methods(params: dict, config: Config, names: Sequence[str], seed: int) -> dict[str, Method]:
@@ -68,7 +84,7 @@ def unknown_methods(
     params: dict,
     config: Config,
     prior: tuple,
-    guess: tuple,
+    guess: tuple | None,
     shapes: Sequence[np.ndarray] | None,
     names: Sequence[str],
 ) -> dict[str, Method]:
@@ -80,7 +96,7 @@ def unknown_methods(
 
     Args:
         params, config: a network with the heads normal and mask.
-        prior, guess: what ``weights.load_prior`` and ``load_guess`` return.
+        prior, guess: what ``weights.load_prior`` and ``load_guess`` return; only ``shape`` needs the guess.
         shapes: grids ``[G, G, G, 1]`` that the prior was trained on, without which there are only the first two.
         names: some of :data:`UNKNOWN`.
 
@@ -94,9 +110,11 @@ def unknown_methods(
         if name.startswith("shape"):
             methods[name] = functools.partial(_fit_shape, params, config, prior, guess if name == "shape" else None)
         elif name == "retrieval":
+            print(f"silhouettes of {len(shapes)} shapes from all around: about {len(shapes) // 1300} min", flush=True)
             methods[name] = functools.partial(_retrieve, params, config, shapes, retrieval.Bank(shapes))
         else:
-            mean = jnp.asarray(retrieval.mean_shape(shapes[:_MEAN_FROM]))[None]
+            some = [shapes[index] > 0.5 for index in range(min(len(shapes), _MEAN_FROM))]
+            mean = jnp.asarray(retrieval.mean_shape(some))[None]
             methods[name] = functools.partial(_fit_mean, params, config, mean)
     return methods
 

@@ -6,14 +6,14 @@ import pathlib
 
 import numpy as np
 
-from rendernet_jax import camera
+from rendernet_jax import camera, weights
 from rendernet_jax.camera import Light, Pose
 from rendernet_jax.data.families import FAMILIES
 from rendernet_jax.data.sheet import picture_sheet, save_png
 from rendernet_jax.errors import InputError
 from rendernet_jax.evaluation import check_outputs, show
 from rendernet_jax.files import lock_folder, remove_leftovers, write_atomically, write_json
-from rendernet_jax.fit_methods import load_methods
+from rendernet_jax.fit_methods import UNKNOWN, load_methods
 from rendernet_jax.fit_scores import FAILED, Method, score, summarise
 from rendernet_jax.fit_targets import (
     NEW_VIEWS,
@@ -131,11 +131,15 @@ def _load_network(plan: Plan) -> Network:
     return network
 
 
+def _digest(plan: Plan, name: str) -> dict:
+    weights_name = getattr(plan, name)
+    return {"weights": weights_name, "sha256": weights.read_card(weights_name)["sha256"]}
+
+
 def _settings(plan: Plan) -> dict:
     return {
         "methods": list(plan.methods),
-        "prior": plan.prior,
-        "guess": plan.guess,
+        **{name: _digest(plan, name) for name in ("prior", "guess") if set(plan.methods) & set(UNKNOWN)},
         "training": None if plan.training is None else str(plan.training),
         "size": plan.size,
         "grid": GRID,

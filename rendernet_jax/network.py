@@ -4,11 +4,8 @@ Nguyen-Phuoc, Li, Balaban, Yang, "RenderNet: A deep convolutional network for di
 NeurIPS 2018, section 3. Flax modules stand behind :func:`init` and :func:`apply`; callers see plain nested dicts.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from rendernet_jax import composite
@@ -18,6 +15,7 @@ from rendernet_jax.config import Config
 from rendernet_jax.conv import depth_to_space, upsample
 from rendernet_jax.errors import InputError
 from rendernet_jax.layers import Blocks, Conv, PReLU, StageModule, dropout, finish_heads
+from rendernet_jax.parameters import Wall
 
 
 class Projection(nnx.Module):
@@ -107,38 +105,9 @@ def _build(config: Config, rngs: nnx.Rngs) -> nnx.Module:
     return (EncoderDecoder if config.encoder else RenderNet)(config, rngs=rngs)
 
 
-@functools.cache
-def _structure(config: Config):
-    return nnx.split(nnx.eval_shape(lambda: _build(config, nnx.Rngs(0))))
-
-
-def shapes(config: Config) -> dict:
-    """Parameter tree of ``jax.ShapeDtypeStruct``; allocates nothing."""
-    # Anew: a structure first made while a parallel step was traced remembers the devices of that step.
-    return jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype), nnx.to_pure_dict(_structure(config)[1]))
-
-
-def init(key: jax.Array, config: Config) -> dict:
-    """Random parameters: a plain nested dict of float32 arrays."""
-    return nnx.to_pure_dict(nnx.state(_build(config, nnx.Rngs(key)), nnx.Param))
-
-
-def check_params(params: dict, config: Config) -> None:
-    """Raise InputError unless the parameters have the names and shapes of :func:`shapes`."""
-    expected, found = _leaf_shapes(shapes(config)), _leaf_shapes(params)
-    if expected != found:
-        missing, surplus = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
-        both = sorted(expected.keys() & found.keys())
-        wrong = [f"{name} {found[name]} for {expected[name]}" for name in both if expected[name] != found[name]]
-        raise InputError(
-            f"params: do not fit network {config.name!r}: missing {missing[:5]}, surplus {surplus[:5]}, "
-            f"shape {wrong[:5]}; use the config that was saved with them"
-        )
-
-
-def _leaf_shapes(tree) -> dict[str, tuple]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): np.shape(leaf) for path, leaf in leaves}
+_wall = Wall(_build)
+shapes, init, check_params = _wall.shapes, _wall.init, _wall.check
+bind = _wall.bind  # ``read``, ``project`` and ``draw`` of a RenderNet may be run one by one
 
 
 def apply(params: dict, config: Config, grid: jax.Array, columns=None, *, key=None, dtype=jnp.float32) -> dict:
@@ -189,8 +158,3 @@ def encode_decode(params: dict, config: Config, grid: jax.Array, pose: Pose, *, 
     """
     check_params(params, config)
     return bind(params, config, dtype)(jnp.asarray(grid, jnp.float32), pose, key, dtype)
-
-
-def bind(params: dict, config: Config, dtype=jnp.float32) -> nnx.Module:
-    """The module with these parameters: ``read``, ``project`` and ``draw`` of a RenderNet may be run one by one."""
-    return nnx.merge(_structure(config)[0], jax.tree.map(lambda p: p.astype(dtype), params))

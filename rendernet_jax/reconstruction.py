@@ -230,8 +230,7 @@ def _write(job: Job, problem: _Problem, fit: dict, told: list, pictures: tuple) 
     save_gif(folder / "turntable.gif", [look(best.replace(pose=pose), job.size)[0] for pose in turned])
     save_gif(folder / "progress.gif", [look(found.best, _SMALL)[0] for found, _ in told], seconds=3.0)
     write_atomically(folder / REPORT, reconstruction_report.page(folder, fit, history, photo.original).encode())
-    grid = np.asarray(problem.voxels(best))
-    shape = Object(pathlib.Path(job.image), grid, "prior", None) if problem.shape is None else problem.shape
+    shape = problem.shape or Object(pathlib.Path(job.image), np.asarray(problem.voxels(best)), "prior", None)
     for write in (_write_voxels, _write_meshes):
         try:
             write(folder, shape)

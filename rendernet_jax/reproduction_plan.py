@@ -62,7 +62,7 @@ class Scale:
 
 
 SCALES = {
-    # Two CPU cores, less than an hour.
+    # Two CPU cores, about an hour.
     "small": Scale(
         name="small",
         contenders=(
@@ -79,7 +79,7 @@ SCALES = {
         probe_steps=24,
         search_seconds=25,
         train_seconds=4 * 60,
-        image_seconds=80,
+        image_seconds=240,
     ),
     # A node of eight GPUs of 80 GB, 32 CPU cores and 128 GB of memory (the views take 30 GB): about three days.
     "paper": Scale(

@@ -12,6 +12,7 @@ import numpy as np
 
 from rendernet_jax.camera import Pose
 from rendernet_jax.data.raycast import camera_axes
+from rendernet_jax.data.splats import surface_points
 
 _SIDE = 32  # cells of a silhouette's box
 _AZIMUTHS = 24
@@ -60,26 +61,16 @@ class Bank:
 
 def mean_shape(grids: Sequence[np.ndarray]) -> np.ndarray:
     """Cells ``[X, Y, Z, 1]`` that enough of the shapes have: as many as overlap the shapes best."""
-    grids = np.stack(grids) > 0.5
+    grids = np.stack([grid > 0.5 for grid in grids])
     mean = grids.mean(0)
     levels = [mean > level for level in np.linspace(0.1, 0.5, 9)]
     overlap = lambda cells: np.mean([(cells & g).sum() / max((cells | g).sum(), 1) for g in grids[:200]])  # noqa: E731
     return max(levels, key=overlap).astype(np.float32)
 
 
-def _surface(grid: np.ndarray) -> np.ndarray:
-    """Centres ``[N, 3]`` of the set cells that have an empty neighbour: the others hide behind them."""
-    cells = np.pad(grid[..., 0] > 0.5, 1)
-    inner = cells.copy()
-    for axis, step in itertools.product(range(3), (-1, 1)):
-        inner &= np.roll(cells, step, axis)
-    index = np.argwhere((cells & ~inner)[1:-1, 1:-1, 1:-1])
-    return ((index + 0.5) / grid.shape[:3] - 0.5).astype(np.float32)
-
-
 def _silhouettes(grid: np.ndarray, axes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Packed silhouettes ``[V, bytes]`` of a grid, by picture axes ``[2 V, 3]``, and their boxes, see :func:`_pack`."""
-    points = _surface(grid)
+    points = surface_points(grid)
     seen = (points @ axes.T.astype(np.float32)).reshape(len(points), -1, 2)
     return _pack(seen, 1.0 / len(grid))
 

@@ -7,7 +7,6 @@ the binary rule (see :mod:`rendernet_jax.data.voxelise`).
 """
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +15,7 @@ from flax import nnx
 
 from rendernet_jax.errors import InputError
 from rendernet_jax.layers import Dense, PReLU
+from rendernet_jax.parameters import Wall
 
 _NOISE = 0.5  # scale of the latent's noise before training
 _EMPTY = -3.0  # logit of every cell before training: one in twenty is occupied
@@ -159,35 +159,12 @@ def channels_to_cells(x: jax.Array, factor: int) -> jax.Array:
 # --- functional wall ------------------------------------------------------------------------------------------------
 
 
-@functools.cache
-def _structure(config: PriorConfig):
-    return nnx.split(nnx.eval_shape(lambda: ShapePrior(config, rngs=nnx.Rngs(0))))
-
-
-def shapes(config: PriorConfig) -> dict:
-    """Parameter tree of ``jax.ShapeDtypeStruct``; allocates nothing."""
-    # Anew: a structure first made while a parallel step was traced remembers the devices of that step.
-    return jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype), nnx.to_pure_dict(_structure(config)[1]))
-
-
-def init(key: jax.Array, config: PriorConfig) -> dict:
-    """Random parameters: a plain nested dict of float32 arrays."""
-    return nnx.to_pure_dict(nnx.state(ShapePrior(config, rngs=nnx.Rngs(key)), nnx.Param))
-
-
-def bind(params: dict, config: PriorConfig) -> ShapePrior:
-    """The module with these parameters."""
-    return nnx.merge(_structure(config)[0], params)
-
-
-def check_params(params: dict, config: PriorConfig) -> None:
-    """Raise InputError unless the names and shapes of parameters are those of the config."""
-    if jax.tree.map(np.shape, shapes(config)) != jax.tree.map(np.shape, params):
-        raise InputError("prior: names or shapes of the parameters do not fit the config beside them; train anew")
+_wall = Wall(lambda config, rngs: ShapePrior(config, rngs=rngs))
+shapes, init, bind, check_params = _wall.shapes, _wall.init, _wall.bind, _wall.check
 
 
 def config_from_dict(fields: dict) -> PriorConfig:
-    """Config from JSON values. Raises InputError for unknown or missing keys."""
+    """Config from JSON values. Raises InputError for unknown keys."""
     try:
         return PriorConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
     except TypeError as error:

@@ -13,6 +13,7 @@ ORDER = [
     "voxels",
     "composite",
     "config",
+    "parameters",
     "layers",
     "baselines",
     "network",

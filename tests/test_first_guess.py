@@ -63,7 +63,7 @@ def test_splats_are_lit_and_hide_what_lies_behind():
     above = splat(surface, Pose(elevation=0.6), (0.0, 1.4))
     lit = above[..., 1][above[..., 0] > 0]
     assert lit.max() > 2 * np.median(lit[lit < lit.mean()])  # the seat is bright, what faces the viewer is not
-    np.testing.assert_allclose(np.linalg.norm(surface.normals, axis=1).mean(), 1, atol=0.05)
+    np.testing.assert_allclose(np.linalg.norm(surface.normals.astype(np.float32), axis=1).mean(), 1, atol=0.05)
 
 
 def test_sectors_wrap_around():
@@ -84,7 +84,7 @@ def trained(tmp_path_factory):
     prior = shape_prior.init(jax.random.key(0), PRIOR), PRIOR
     shapes = [Shape(f"chair-{i}", "chair", shards.encode_bits(chair(3 + i % 3, 3 + i // 3))) for i in range(9)]
     recipe = GuessRecipe(steps=250, batch=16, rate=3e-3, ema=0.9)
-    scores = train_guess(CONFIG, prior, lambda: GridSet(shapes, SIDE, 0.2), recipe, folder, eval_every=125)
+    scores = train_guess(CONFIG, prior, lambda: GridSet(shapes, SIDE, 0.2), recipe, folder, eval_every=250)
     return folder, scores, shapes
 
 
@@ -100,8 +100,8 @@ def test_views_of_unseen_shapes_are_guessed(trained):
     turned = np.mod(np.asarray(found.angles[0, best, 0]) - 0.75 + math.pi, 2 * math.pi) - math.pi
     assert abs(turned) < 0.8
     records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    losses_told = [record["loss"] for record in records if "loss" in record]
-    assert losses_told[-1] < 0.7 * losses_told[0]
+    told = [record["loss"] for record in records if "loss" in record]
+    assert np.mean(told[-2:]) < 0.7 * told[0]
 
 
 def test_weights_of_another_network_are_refused(trained, tmp_path):
@@ -111,7 +111,7 @@ def test_weights_of_another_network_are_refused(trained, tmp_path):
         load_prior(trained[0])
     params, config = load_guess(trained[0])
     save_weights(tmp_path, params, dataclasses.replace(config, sectors=9), {})
-    with pytest.raises(InputError, match="do not fit the config"):
+    with pytest.raises(InputError, match="do not fit network"):
         load_guess(tmp_path)
 
 

@@ -1,5 +1,6 @@
 """Reconstructions: every file is written and true, interruptions keep the best so far, bad starts are told."""
 
+import dataclasses
 import json
 import pathlib
 import re
@@ -12,12 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rendernet_jax import fit_file, inverse, network, reconstruction, weights
+from rendernet_jax import first_guess, fit_file, inverse, network, reconstruction, shape_prior, weights
 from rendernet_jax.camera import Pose
 from rendernet_jax.config import preset
 from rendernet_jax.data.meshes import load_mesh
 from rendernet_jax.data.voxel_files import read_voxels, write_voxels
 from rendernet_jax.errors import InputError
+from rendernet_jax.first_guess import GuessConfig
 from rendernet_jax.inverse import unknowns
 from rendernet_jax.inverse.unknowns import Unknowns
 
@@ -123,6 +125,35 @@ def test_a_fit_starts_again_from_what_another_found(done, tmp_path):
     assert start["light"].ambient == pytest.approx(0.25)
 
 
+def test_an_unknown_shape_is_written_like_a_known_one(given, tmp_path, monkeypatch):
+    prior, guess = shape_prior.PRESETS["tiny"], GuessConfig(latent=12, widths=(8,), hidden=8)
+    for name, config, module in (("prior", prior, shape_prior), ("guess", guess, first_guess)):
+        (tmp_path / name).mkdir()
+        weights.save_weights(tmp_path / name, module.init(jax.random.key(1), config), config, {})
+    latent = jnp.linspace(-1.0, 1.0, 24).reshape(2, 12)
+
+    def fit_shape_steps(*_, **__):
+        yield inverse.Fit(candidates().replace(latent=latent), jnp.asarray([0.5, 1.0]), "picture 128")
+
+    monkeypatch.setattr(inverse, "fit_shape_steps", fit_shape_steps)
+    unknown = dataclasses.replace(
+        job(given, tmp_path / "out"), shape=None, prior=str(tmp_path / "prior"), guess=str(tmp_path / "guess")
+    )
+    unknown.output.mkdir()
+    fit = reconstruction.run(unknown, {})
+    np.testing.assert_allclose(fit["shape"], latent[0], atol=1e-6)
+    written = {path.name for path in unknown.output.iterdir()}
+    assert written >= set(reconstruction.WRITTEN) - {"voxels.binvox", "mesh.ply", "mesh.glb"}
+    (tmp_path / "init.json").write_text(json.dumps({"shape": fit["shape"]}))
+    again = dataclasses.replace(unknown, init=str(tmp_path / "init.json"), fixed=("shape",))
+    assert reconstruction.run(again, {})["shape"] == fit["shape"]
+    (tmp_path / "init.json").write_text('{"shape": [1, 2]}')
+    with pytest.raises(InputError, match="a latent of 12 numbers, got 2"):
+        reconstruction.run(again, {})
+    with pytest.raises(InputError, match="schedule: that of the paper is for a known shape"):
+        reconstruction.run(dataclasses.replace(unknown, schedule="paper"), {})
+
+
 def test_an_interrupted_fit_keeps_the_best_so_far(given, tmp_path, monkeypatch):
     monkeypatch.setattr(inverse, "fit_steps", steps(0.5, "stop"))
     fit = reconstruction.run(job(given, tmp_path), {})
@@ -145,6 +176,7 @@ def test_an_interrupted_fit_keeps_the_best_so_far(given, tmp_path, monkeypatch):
         ('{"light": {"ambient": 2}}', "ambient: expected a number from 0 to 1"),
         ('{"albedo": [1, 2]}', "albedo: expected 1 or 3 numbers"),
         ('{"albedo": "red"}', "albedo: expected 1 or 3 numbers"),
+        ('{"pose": {"intensity": 1}}', "unknown key 'intensity'"),
         ('{"shape": ["a"]}', "shape: expected the numbers of a latent"),
         ('{"pose": {"inverse_distance": 0.95}}', "an inverse distance up to 0.8"),
         ('{"pose": {"translation": [0, 0, 0.3]}}', "without depth"),

@@ -123,7 +123,7 @@ def test_damaged_or_other_weights_are_refused(tmp_path, params):
     with pytest.raises(InputError, match="expected those of a shape prior"):
         load_prior("compact")
     save_weights(tmp_path, params, dataclasses.replace(CONFIG, latent=13), {})
-    with pytest.raises(InputError, match="do not fit the config"):
+    with pytest.raises(InputError, match="do not fit network"):
         load_prior(tmp_path)
     data = bytearray((tmp_path / "weights.npz").read_bytes())
     data[200] ^= 1

@@ -1,7 +1,5 @@
 """Residuals between a picture and the network's drawing of a known shape, and their derivatives by all unknowns."""
 
-import math
-
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
@@ -21,6 +19,9 @@ AMBIENT = 0.1  # share of the light that is expected to come from everywhere
 # What departures from that share, and from a white object, count for: a light that falls on surfaces of few directions
 # can't be told from others, brighter or dimmer, that stand elsewhere.
 _AMBIENT_PRIOR, _WHITE_PRIOR = 0.02, 0.01
+# Pictures of plain models are of white objects: that is believed if it leaves an error no larger than this many times
+# the least one, and some noise; the prior is strong then.
+_AS_GOOD, _NOISE, _WHITE_HELD, _WHITE_WITHIN = 1.3, 0.02, 1.0, 0.05
 
 
 def draw(buffers: dict, light: jax.Array, albedo: jax.Array) -> jax.Array:
@@ -90,40 +91,62 @@ def judge(params: dict, config: Config, grid, picture, mask, pose: jax.Array, li
 def fit_light(normal, weight, picture, light=None) -> tuple[jax.Array, jax.Array]:
     """Light vector ``[3]`` and albedo ``[C]`` that draw normals ``[S, S, 3]`` most like a picture ``[S, S, C]``.
 
-    Directions over the sphere are tried one by one: for each, brightness is linear in ambient light and intensity. A
-    light that is given is kept, and the albedo found for it.
+    Directions over the sphere are tried one by one: for each, brightness is linear in ambient light and intensity. If a
+    white object with the usual ambient light explains the picture about as well, that is what it is. A light that is
+    given is kept, and the albedo found for it.
     """
+    white = jnp.asarray(False)
     if light is None:
-        brightness = jnp.mean(picture, axis=-1)
-        azimuth, elevation = unknowns.sphere(_LIGHTS)
-        lit = jnp.maximum(jnp.einsum("ijc,lc->lij", normal, direction(azimuth, elevation)), 0.0)
-        covered = weight[..., 0]
-        every = jnp.maximum(jnp.sum(covered), 1.0)  # the object may miss the mask
-        sums = lambda *factors: jnp.einsum(",".join(["lij"] * len(factors)) + ",ij->l", *factors, covered)  # noqa: E731
-        share, white = _AMBIENT_PRIOR * every, _WHITE_PRIOR * every
-        # Normal equations of ambient a and intensity b, with the priors a (1 - AMBIENT) = b AMBIENT and a + b = 1.
-        aa = every + share * (1.0 - AMBIENT) ** 2 + white
-        ab = sums(lit) - share * AMBIENT * (1.0 - AMBIENT) + white
-        bb = sums(lit, lit) + share * AMBIENT**2 + white
-        ya, yb = jnp.sum(covered * brightness) + white, sums(lit * brightness[None]) + white
-        determinant = jnp.maximum(aa * bb - ab**2, 1e-6 * every**2)
-        ambient = jnp.maximum((bb * ya - ab * yb) / determinant, 0.0)
-        intensity = jnp.maximum((yb - ab * ambient) / jnp.maximum(bb, 1e-6), 0.0)
-        gain = aa * ambient**2 + 2 * ab * ambient * intensity + bb * intensity**2 - 2 * (ya * ambient + yb * intensity)
-        best = jnp.argmin(gain)
-        total = jnp.maximum(ambient + intensity, 1e-6)
-        light = jnp.stack([azimuth[best], elevation[best], (ambient / total)[best]])
+        light, white = _search_light(normal, weight[..., 0], picture)
     one = jax.tree.map(lambda x: x[None], unknowns.to_light(light))
     grey = shading.phong(normal[None], jnp.ones_like(weight)[None], one)[0]
     albedo = jnp.sum(weight * grey * picture, axis=(0, 1)) / jnp.maximum(jnp.sum(weight * grey**2, axis=(0, 1)), 1e-6)
-    return light, albedo
+    return light, jnp.where(white, 1.0, albedo)
+
+
+def _search_light(normal, covered, picture) -> tuple[jax.Array, jax.Array]:
+    """Light vector ``[3]``, and whether the object passes for white, over pixels that count by ``covered [S, S]``."""
+    azimuth, elevation = unknowns.sphere(_LIGHTS)
+    lit = jnp.maximum(jnp.einsum("ijc,lc->lij", normal, direction(azimuth, elevation)), 0.0)
+    brightness = jnp.mean(picture, axis=-1)
+    every = jnp.maximum(jnp.sum(covered), 1.0)  # the object may miss the mask
+    sums = lambda *factors: jnp.einsum(",".join(["lij"] * len(factors)) + ",ij->l", *factors, covered)  # noqa: E731
+    one, two = sums(lit), sums(lit, lit)
+    bright, bright_lit = jnp.sum(covered * brightness), sums(lit * brightness[None])
+
+    def error(ambient, intensity):  # without the picture's own square
+        product = 2.0 * (ambient * bright + intensity * bright_lit)
+        return every * ambient**2 + 2.0 * one * ambient * intensity + two * intensity**2 - product
+
+    # Normal equations of ambient a and intensity b, with the priors a (1 - AMBIENT) = b AMBIENT and a + b = 1.
+    share, pull = _AMBIENT_PRIOR * every, _WHITE_PRIOR * every
+    aa = every + share * (1.0 - AMBIENT) ** 2 + pull
+    ab = one - share * AMBIENT * (1.0 - AMBIENT) + pull
+    bb = two + share * AMBIENT**2 + pull
+    ya, yb = bright + pull, bright_lit + pull
+    determinant = jnp.maximum(aa * bb - ab**2, 1e-6 * every**2)
+    ambient = jnp.maximum((bb * ya - ab * yb) / determinant, 0.0)
+    intensity = jnp.maximum((yb - ab * ambient) / jnp.maximum(bb, 1e-6), 0.0)
+    gain = aa * ambient**2 + 2 * ab * ambient * intensity + bb * intensity**2 - 2 * (ya * ambient + yb * intensity)
+    free, plain = jnp.argmin(gain), error(AMBIENT, 1.0 - AMBIENT)
+    least = error(ambient, intensity)[free] + jnp.sum(covered * brightness**2)
+    as_white = jnp.min(plain) + jnp.sum(covered[..., None] * picture**2) / picture.shape[-1]
+    white = as_white <= _AS_GOOD * least + _NOISE**2 * every
+    best = jnp.where(white, jnp.argmin(plain), free)
+    found = (ambient / jnp.maximum(ambient + intensity, 1e-6))[best]
+    return jnp.stack([azimuth[best], elevation[best], jnp.where(white, AMBIENT, found)]), white
 
 
 def _priors(point: Unknowns, mask) -> jax.Array:
-    """What light and albedo should be, where nothing tells, as residuals beside those of the pixels."""
-    pixels = jnp.sqrt(jnp.sum(mask))
-    share = math.sqrt(_AMBIENT_PRIOR) * (point.light[2] - AMBIENT)
-    return pixels * jnp.stack([share, math.sqrt(_WHITE_PRIOR) * (jnp.mean(point.albedo) - 1.0)])
+    """What light and albedo should be, where nothing tells, as residuals beside those of the pixels.
+
+    What passes for white under the usual ambient light is held to that.
+    """
+    share, lightness = point.light[2] - AMBIENT, jnp.mean(point.albedo) - 1.0
+    off = jnp.maximum(jnp.abs(share), jnp.max(jnp.abs(point.albedo - 1.0)))
+    white = jax.lax.stop_gradient(off) < _WHITE_WITHIN
+    weights = jnp.where(white, _WHITE_HELD, jnp.asarray([_AMBIENT_PRIOR, _WHITE_PRIOR]))
+    return jnp.sqrt(jnp.sum(mask) * weights) * jnp.stack([share, lightness])
 
 
 def _look(params, config, grid, pose, size):

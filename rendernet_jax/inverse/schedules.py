@@ -95,7 +95,8 @@ def fit_2018(
     best, loss = jax.tree.map(lambda x: x[None], best), jnp.full(1, jnp.inf)
     for halved in range(ROUNDS):
         share = 0.5**halved
-        pose = best.pose + share * rng.uniform(-1.0, 1.0, (_STARTS, 7)).astype(np.float32) * np.asarray(_RANGE)
+        around = rng.uniform(-1.0, 1.0, (_STARTS, 7)) * np.asarray(_RANGE)
+        pose = best.pose + share * around.astype(np.float32)
         azimuth = best.light[:, 0] + share * rng.uniform(-math.pi, math.pi, _STARTS).astype(np.float32)
         starts = Unknowns(
             unknowns.clip_pose(pose),

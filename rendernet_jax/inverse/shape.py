@@ -17,6 +17,7 @@ import optax
 from rendernet_jax import first_guess, shape_prior
 from rendernet_jax.config import Config
 from rendernet_jax.conv import one_by_one
+from rendernet_jax.errors import InputError
 from rendernet_jax.first_guess import GuessConfig
 from rendernet_jax.inverse import candidates, photometric, silhouette, unknowns
 from rendernet_jax.inverse.candidates import Fit, different, ranked, resize, take
@@ -28,6 +29,7 @@ ELEVATIONS = len(_ELEVATION)
 _FIRST_DISTANCE = 0.15  # inverse, between orthographic and a wide angle
 _RATES = Unknowns(pose=0.02, light=0.04, albedo=0.02, latent=0.06)  # of the first steps of each stage
 _GUESSED = 4  # views
+_FAINT = 0.02  # occupancy of a cell that counts as empty
 _FIRST_LIGHT = (0.6, 0.7, photometric.AMBIENT)  # until the shape is good enough to tell
 _MOMENTS = optax.scale_by_adam(b1=0.9, b2=0.98)
 _CHUNK = 10  # steps between two reports
@@ -40,7 +42,7 @@ class ShapeSettings:
     azimuths: int = 16  # from which each shape of the prior's gallery is compared, at four elevations each
     sizes: tuple[int, ...] = (32, 64)  # of the silhouettes that are compared, the search's first
     size: int = 128  # of the pictures
-    steps: tuple[int, ...] = (40, 40, 60)  # by silhouettes of each size, then by pictures
+    steps: tuple[int, ...] = (40, 40, 60)  # by silhouettes of each size, then by pictures; in tens
     candidates: tuple[int, ...] = (10, 5, 2)  # how many are refined so
     typical: float = 3e-3  # weight of the latent's mean square, beside mean squared differences of pixels
 
@@ -92,6 +94,7 @@ def fit_shape_steps(
     picture, mask = candidates.prepare(picture, mask)
     candidates.check_start(start, fixed)
     candidates.check_network(config)
+    _check_prior(prior[1], guess, settings)
     free = Unknowns(*(jnp.float32(name not in fixed) for name in ("pose", "light", "albedo", "shape")))
     guessed = None if guess is None or {"pose", "shape"} & start.keys() else _guess(guess, picture, mask)
     found = _search(prior, mask, settings, start, guessed, picture.shape[-1])
@@ -118,6 +121,16 @@ def count_shape_reports(settings: ShapeSettings) -> int:
     return 2 + sum(-(-steps // _CHUNK) for steps in settings.steps)
 
 
+def _check_prior(config: PriorConfig, guess, settings: ShapeSettings) -> None:
+    if wrong := [size for size in settings.sizes if config.grid % size]:
+        raise InputError(
+            f"prior: expected a grid that silhouettes of {wrong[0]} cells divide, got {config.grid}; use another prior"
+        )
+    if guess is not None and guess[1].latent != config.latent:
+        wanted = f"latents of {config.latent} numbers, as the prior's"
+        raise InputError(f"guess: expected {wanted}, got {guess[1].latent}; use the guess of this prior")
+
+
 def _search(prior, mask, settings: ShapeSettings, start: dict, guessed: tuple | None, channels: int) -> Fit:
     """The best of the gallery's shapes, seen from different sides, and what was guessed."""
     latents = jnp.asarray(start["shape"], jnp.float32)[None] if "shape" in start else prior[0]["gallery"]
@@ -131,7 +144,7 @@ def _search(prior, mask, settings: ShapeSettings, start: dict, guessed: tuple | 
     if guessed is not None:
         latent, poses = guessed
         seen = jax.tree.map(lambda x: x[0], _compare(*prior, small, latent[None], poses, True))
-        kept = count - len(poses)  # of the gallery's; what was guessed is always among those that are refined
+        kept = max(0, count - len(poses))  # of the gallery's; what was guessed is always among those that are refined
         vectors, losses = (jnp.concatenate([new, old[:kept]]) for new, old in zip(seen, (vectors, losses), strict=True))
         shapes = jnp.concatenate([jnp.broadcast_to(latent, (len(poses), len(latent))), shapes[:kept]])
     held = candidates.given(start)
@@ -144,7 +157,7 @@ def _search(prior, mask, settings: ShapeSettings, start: dict, guessed: tuple | 
 def _guess(guess: tuple[dict, GuessConfig], picture, mask) -> tuple[jax.Array, jax.Array]:
     """Latent ``[L]`` and pose vectors ``[K, 7]`` of the likeliest views."""
     look = first_guess.crop(np.asarray(picture), np.asarray(mask))
-    found = jax.jit(first_guess.guess, static_argnums=1)(*guess, look[None])
+    found = _see(*guess, look[None])
     angles = found.angles[0, jnp.argsort(-found.log_odds[0])[:_GUESSED]]
     vectors = jnp.zeros((len(angles), 7)).at[:, :3].set(angles).at[:, 6].set(_FIRST_DISTANCE)
     return found.latent[0], vectors
@@ -175,7 +188,7 @@ def _descend(
     steps_of_some: Callable, first: Unknowns, free: Unknowns, steps: int, stage: str
 ) -> Generator[Fit, None, Fit]:
     """Steps of every candidate, told from time to time; returns what was told last."""
-    losses = jnp.full(len(first.pose), jnp.inf)
+    losses = jnp.full(len(first.pose), jnp.inf, jnp.float32)
     state = _State(first, jax.vmap(_MOMENTS.init)(first), first, losses)
     for done in range(0, steps, _CHUNK):
         state = steps_of_some(state, free, done / steps, 1.0 / steps)
@@ -192,7 +205,7 @@ def _steps(loss: Callable, state: _State, free: Unknowns, done, share) -> _State
         gradient = jax.tree.map(lambda x: jnp.where(jnp.isfinite(x), x, 0.0), gradient)
         choose = lambda new, old: jnp.where(value < state.loss, new, old)  # noqa: E731
         updates, moments = _MOMENTS.update(gradient, state.moments)
-        rate = 0.5 * (1.0 + jnp.cos(jnp.pi * (done + share * index)))
+        rate = 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.minimum(done + share * index, 1.0)))
         move = lambda x, update, most, free: x - rate * most * free * update  # noqa: E731
         point = unknowns.clip(jax.tree.map(move, state.point, updates, _RATES, free))
         return _State(point, moments, jax.tree.map(choose, state.point, state.best), choose(value, state.loss)), None
@@ -202,10 +215,18 @@ def _steps(loss: Callable, state: _State, free: Unknowns, done, share) -> _State
 
 # --- compiled once for each size --------------------------------------------------------------------------------------
 
+_see = jax.jit(first_guess.guess, static_argnums=1)
+
 
 @functools.partial(jax.jit, static_argnums=1)
 def _decode(params, config, latents):
-    return one_by_one(lambda latent: shape_prior.decode(params, config, latent[None])[0], latents)
+    return one_by_one(lambda latent: _voxels(params, config, latent)[0], latents)
+
+
+def _voxels(prior, prior_config, latent):
+    """Grid ``[1, G, G, G, 1]`` of a latent as the network likes it: exactly 0 where there is hardly anything."""
+    grid = shape_prior.decode(prior, prior_config, latent[None])
+    return jnp.maximum(grid - _FAINT, 0.0) / (1.0 - _FAINT)
 
 
 def _opacity(prior, prior_config, latent, side: int):
@@ -238,7 +259,7 @@ def _by_silhouette(prior, prior_config, mask, typical, state, free, done, share)
 @functools.partial(jax.jit, static_argnums=(1, 3))
 def _judge(params, config, prior, prior_config, picture, mask, found, held):
     def one(point):
-        grid = shape_prior.decode(prior, prior_config, point.latent[None])
+        grid = _voxels(prior, prior_config, point.latent)
         judged, loss = photometric.judge(params, config, grid, picture, mask, point.pose, **held)
         return judged.replace(latent=point.latent), loss
 
@@ -248,7 +269,7 @@ def _judge(params, config, prior, prior_config, picture, mask, found, held):
 @functools.partial(jax.jit, static_argnums=(1, 3))
 def _by_picture(params, config, prior, prior_config, picture, mask, typical, state, free, done, share):
     def loss(point):
-        grid = shape_prior.decode(prior, prior_config, point.latent[None])
+        grid = _voxels(prior, prior_config, point.latent)
         drawn = photometric.cost(params, config, grid, picture, mask, point)
         return drawn + typical * jnp.mean(point.latent**2)
 

@@ -153,7 +153,7 @@ def train_guess(
             batch=batch,
             examples=recipe.batch,
             score=lambda params: score(params, config, prior, unseen, grids.grids(chosen)),
-            figure="iou",
+            figure="both",
             save=lambda params, facts: save_weights(folder, params, config, {**(provenance or {}), **facts}),
         )
 
@@ -166,7 +166,8 @@ def score(params: dict, config: GuessConfig, prior: tuple, batch: dict, grids: n
 
     Returns:
         ``iou`` of what is decoded from the guessed latents with the true ``grids [B, G, G, G, 1]``; ``latent``, the
-        mean squared error; ``first`` and ``first_four``, how often the true sector is the likeliest, or among four.
+        mean squared error; ``first`` and ``first_four``, how often the true sector is the likeliest, or among four;
+        ``both``, the sum of ``iou`` and ``first_four``, by which weights are chosen.
     """
     found = _guess(params, config, batch["picture"])
     ious = []
@@ -175,11 +176,13 @@ def score(params: dict, config: GuessConfig, prior: tuple, batch: dict, grids: n
         ious.append(_overlap(prior[0], prior[1], found.latent[some], grids[some]))
     sector = np.asarray(first_guess.sector(config, batch["angles"][:, 0]))
     likeliest = np.argsort(-np.asarray(found.log_odds), axis=1)
+    iou, first_four = np.mean(np.concatenate(ious)), np.mean((likeliest[:, :4] == sector[:, None]).any(1))
     return {
-        "iou": float(np.mean(np.concatenate(ious))),
+        "iou": float(iou),
         "latent": float(np.mean((np.asarray(found.latent) - batch["latent"]) ** 2)),
         "first": float(np.mean(likeliest[:, 0] == sector)),
-        "first_four": float(np.mean((likeliest[:, :4] == sector[:, None]).any(1))),
+        "first_four": float(first_four),
+        "both": float(iou + first_four),
     }
 
 
