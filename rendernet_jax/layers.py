@@ -6,6 +6,7 @@ from flax import nnx
 
 from rendernet_jax.conv import conv, conv_transposed, depth_to_space, space_to_depth
 
+SATURATED = 1e-5  # share of 0 or 1 that a picture is taken to have left, in derivatives and in cross-entropies
 _LINEAR = ("normal", "depth")  # every other head ends in a sigmoid
 
 
@@ -123,7 +124,24 @@ def finish_heads(x, heads, known):
     raw |= {name: raw[name] + picture for name, picture in known.items() if name in raw}
     if "normal" in raw:  # a mean of unit vectors lies in the unit ball
         raw["normal"] *= jax.lax.rsqrt(jnp.maximum(jnp.sum(raw["normal"] ** 2, axis=-1, keepdims=True), 1.0))
-    return {name: v if name in _LINEAR else jax.nn.sigmoid(v) for name, v in raw.items()}
+    ends = dict.fromkeys(_LINEAR, lambda v: v) | {"image": leaky_sigmoid}
+    return {name: ends.get(name, jax.nn.sigmoid)(v) for name, v in raw.items()}
+
+
+@jax.custom_jvp
+def leaky_sigmoid(x: jax.Array) -> jax.Array:
+    """Sigmoid with a derivative of :data:`SATURATED` at least.
+
+    Pictures are mostly white. A network that learns this first has numbers beyond 17 everywhere, of which a sigmoid in
+    float32 is exactly 1 and its derivative exactly 0: nothing would be learnt any more.
+    """
+    return jax.nn.sigmoid(x)
+
+
+@leaky_sigmoid.defjvp
+def _leaky_sigmoid_jvp(primals, tangents):
+    value = jax.nn.sigmoid(primals[0])
+    return value, tangents[0] * jnp.maximum(value * (1.0 - value), SATURATED)
 
 
 def _along_last(vector, ndim):

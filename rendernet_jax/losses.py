@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from rendernet_jax import shading
 from rendernet_jax.camera import Light
 from rendernet_jax.errors import InputError
+from rendernet_jax.layers import SATURATED
 
 # What each shaded picture counts for beside Phong, which is drawn under a random light.
 _ENTROPY = 0.1  # what the cross-entropy of an image counts for
@@ -23,9 +24,10 @@ def cross_entropy(picture: jax.Array, target: jax.Array) -> jax.Array:
     """Mean binary cross-entropy of pictures ``[B, H, W, C]`` in [0, 1], ``[B]`` (Nguyen-Phuoc et al. 2018, section 4).
 
     Through a sigmoid its gradient does not vanish where a picture is white and ought to be black, as that of a squared
-    error does: most of a picture is white background, and a network would otherwise learn that and no more.
+    error does: most of a picture is white background, and a network would otherwise learn that and no more. (Through
+    :func:`rendernet_jax.layers.leaky_sigmoid` it is about picture - target everywhere.)
     """
-    picture = 1e-5 + (1.0 - 2e-5) * picture
+    picture = SATURATED + (1.0 - 2.0 * SATURATED) * picture
     return -jnp.mean(target * jnp.log(picture) + (1.0 - target) * jnp.log1p(-picture), axis=(1, 2, 3))
 
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rendernet_jax import losses, metrics
+from rendernet_jax import layers, losses, metrics
 from rendernet_jax.camera import Light
 from rendernet_jax.errors import InputError
 
@@ -84,6 +84,18 @@ def test_squared_error_is_one_mean_a_picture():
     np.testing.assert_allclose(found, ((a - b) ** 2).mean((1, 2, 3)), rtol=1e-5)
     with pytest.raises(InputError, match="target: expected shape"):
         losses.squared_error(jnp.zeros((1, 4, 4, 3)), jnp.zeros((1, 4, 4, 1)))
+
+
+def test_an_image_that_is_exactly_white_still_learns():
+    """A plain sigmoid of 40 is 1 in float32, its derivative 0."""
+    pull = lambda end, x, t: jax.grad(  # noqa: E731
+        lambda x: losses.cross_entropy(end(x), jnp.full_like(x, t))[0]
+    )(jnp.full((1, 1, 1, 1), x))
+    assert layers.leaky_sigmoid(40.0) == 1 and pull(jax.nn.sigmoid, 40.0, 0.8) == 0
+    for x, target, wanted in ((40.0, 0.8, 0.2), (-40.0, 0.3, -0.3), (1.0, 0.5, jax.nn.sigmoid(1.0) - 0.5)):
+        np.testing.assert_allclose(pull(layers.leaky_sigmoid, x, target).item(), wanted, rtol=1e-2)
+    _, forward = jax.jvp(layers.leaky_sigmoid, (40.0,), (1.0,))
+    assert forward == pytest.approx(layers.SATURATED)
 
 
 def test_cross_entropy_pulls_a_white_picture_toward_a_black_one():
