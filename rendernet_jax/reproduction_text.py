@@ -141,7 +141,7 @@ def _image_mode(plan: Plan, report: dict) -> list[str]:
         _title("image-mode", ""),
         "",
         "One network for each shader, light fixed, from coverage voxels, beside the G-buffer network, which draws all "
-        "of them and was trained for longer.",
+        "of them; how long each was trained is told above.",
         "",
         *table(["shader", "image network", "G-buffer network", "object: image", "object: G-buffer"], rows),
         f"![one view of some meshes]({folder}/sheet.png)",

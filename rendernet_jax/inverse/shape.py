@@ -27,8 +27,11 @@ from rendernet_jax.shape_prior import PriorConfig
 _ELEVATION = (-0.2, 0.15, 0.5, 0.9)  # radians, from which objects that stand upright are looked at
 ELEVATIONS = len(_ELEVATION)
 _FIRST_DISTANCE = 0.15  # inverse, between orthographic and a wide angle
-_RATES = Unknowns(pose=0.02, light=0.04, albedo=0.02, latent=0.06)  # of the first steps of each stage
+_RATES = Unknowns(pose=0.02, light=0.04, albedo=0.02, latent=0.06)  # of first steps; the latent's in deviations
 _GUESSED = 4  # views
+_ROLL = 0.1  # radians, deviation of the roll of photos
+_POSE_SHARE = 0.1  # of roll and perspective in how unusual a point is: a shape unknown is easily taken for either
+_LEAST_SPREAD = 1e-2  # of a number that no shape uses
 _FAINT = 0.02  # occupancy of a cell that counts as empty
 _FIRST_LIGHT = (0.6, 0.7, photometric.AMBIENT)  # until the shape is good enough to tell
 _MOMENTS = optax.scale_by_adam(b1=0.9, b2=0.98)
@@ -44,7 +47,7 @@ class ShapeSettings:
     size: int = 128  # of the pictures
     steps: tuple[int, ...] = (40, 40, 60)  # by silhouettes of each size, then by pictures; in tens
     candidates: tuple[int, ...] = (10, 5, 2)  # how many are refined so
-    typical: float = 3e-3  # weight of the latent's mean square, beside mean squared differences of pixels
+    typical: float = 3e-3  # weight of how unusual a point is, beside mean squared differences of pixels
 
 
 def fit_shape(params: dict, config: Config, prior, picture, mask, settings=ShapeSettings(), **more) -> Fit:
@@ -197,8 +200,9 @@ def _descend(
     return found
 
 
-def _steps(loss: Callable, state: _State, free: Unknowns, done, share) -> _State:
+def _steps(loss: Callable, state: _State, free: Unknowns, spread, done, share) -> _State:
     """A few steps of one candidate, whose rate falls by half a cosine from ``done`` 0 to 1."""
+    rates = _RATES.replace(latent=_RATES.latent * spread)
 
     def step(state, index):
         value, gradient = jax.value_and_grad(loss)(state.point)
@@ -207,7 +211,7 @@ def _steps(loss: Callable, state: _State, free: Unknowns, done, share) -> _State
         updates, moments = _MOMENTS.update(gradient, state.moments)
         rate = 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.minimum(done + share * index, 1.0)))
         move = lambda x, update, most, free: x - rate * most * free * update  # noqa: E731
-        point = unknowns.clip(jax.tree.map(move, state.point, updates, _RATES, free))
+        point = unknowns.clip(jax.tree.map(move, state.point, updates, rates, free))
         return _State(point, moments, jax.tree.map(choose, state.point, state.best), choose(value, state.loss)), None
 
     return jax.lax.scan(step, state, jnp.arange(_CHUNK, dtype=jnp.float32))[0]
@@ -236,6 +240,18 @@ def _opacity(prior, prior_config, latent, side: int):
     return jnp.max(grid.reshape(1, side, factor, side, factor, side, factor), axis=(2, 4, 6))[..., None]
 
 
+def _usual(prior) -> tuple[jax.Array, Callable]:
+    """Deviation ``[L]`` of the latents of known shapes; and how unusual a point is: squared deviations, about 1."""
+    mean, spread = jnp.mean(prior["gallery"], axis=0), jnp.std(prior["gallery"], axis=0) + _LEAST_SPREAD
+
+    def unusual(point):
+        latent = jnp.mean(((point.latent - mean) / spread) ** 2)
+        roll, distance = point.pose[2] / _ROLL, (point.pose[6] - _FIRST_DISTANCE) / _FIRST_DISTANCE
+        return latent + _POSE_SHARE * (roll**2 + distance**2)
+
+    return spread, unusual
+
+
 @functools.partial(jax.jit, static_argnums=(1, 5))
 def _compare(prior, prior_config, mask, latents, poses, moving):
     def one(latent):
@@ -251,9 +267,10 @@ def _compare(prior, prior_config, mask, latents, poses, moving):
 def _by_silhouette(prior, prior_config, mask, typical, state, free, done, share):
     def loss(point):
         cells = _opacity(prior, prior_config, point.latent, len(mask))
-        return silhouette.compare(cells, mask, point.pose[None])[0] + typical * jnp.mean(point.latent**2)
+        return silhouette.compare(cells, mask, point.pose[None])[0] + typical * unusual(point)
 
-    return one_by_one(lambda state: _steps(loss, state, free, done, share), state)
+    spread, unusual = _usual(prior)
+    return one_by_one(lambda state: _steps(loss, state, free, spread, done, share), state)
 
 
 @functools.partial(jax.jit, static_argnums=(1, 3))
@@ -271,6 +288,7 @@ def _by_picture(params, config, prior, prior_config, picture, mask, typical, sta
     def loss(point):
         grid = _voxels(prior, prior_config, point.latent)
         drawn = photometric.cost(params, config, grid, picture, mask, point)
-        return drawn + typical * jnp.mean(point.latent**2)
+        return drawn + typical * unusual(point)
 
-    return one_by_one(lambda state: _steps(loss, state, free, done, share), state)
+    spread, unusual = _usual(prior)
+    return one_by_one(lambda state: _steps(loss, state, free, spread, done, share), state)
