@@ -7,6 +7,7 @@ from flax import nnx
 from rendernet_jax.conv import conv, conv_transposed, depth_to_space, space_to_depth
 
 SATURATED = 1e-5  # share of 0 or 1 that a picture is taken to have left, in derivatives and in cross-entropies
+_PAPER = 3.0  # an image is nearly white before training, as most of it will be
 _LINEAR = ("normal", "depth")  # every other head ends in a sigmoid
 
 
@@ -124,7 +125,7 @@ def finish_heads(x, heads, known):
     raw |= {name: raw[name] + picture for name, picture in known.items() if name in raw}
     if "normal" in raw:  # a mean of unit vectors lies in the unit ball
         raw["normal"] *= jax.lax.rsqrt(jnp.maximum(jnp.sum(raw["normal"] ** 2, axis=-1, keepdims=True), 1.0))
-    ends = dict.fromkeys(_LINEAR, lambda v: v) | {"image": leaky_sigmoid}
+    ends = dict.fromkeys(_LINEAR, lambda v: v) | {"image": lambda v: leaky_sigmoid(v + _PAPER)}
     return {name: ends.get(name, jax.nn.sigmoid)(v) for name, v in raw.items()}
 
 
