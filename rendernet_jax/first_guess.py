@@ -39,7 +39,7 @@ class GuessConfig:
 class Guess:
     """What pictures seem to show; N sectors of azimuth, the first centred on azimuth 0."""
 
-    latent: jax.Array  # [B, L]
+    latent: jax.Array  # [B, L], in deviations from the usual: see shape_prior.usual
     log_odds: jax.Array  # [B, N], of the sectors, not normalised
     angles: jax.Array  # [B, N, 3], azimuth, elevation and roll in each sector, radians
 

@@ -18,6 +18,7 @@ from rendernet_jax.layers import Dense, PReLU
 from rendernet_jax.parameters import Wall
 
 _NOISE = 0.5  # scale of the latent's noise before training
+_LEAST_SPREAD = 1e-2  # of a number that no shape uses
 _EMPTY = -3.0  # logit of every cell before training: one in twenty is occupied
 
 
@@ -189,6 +190,11 @@ def encode(params: dict, config: PriorConfig, grid: jax.Array) -> jax.Array:
             f"grid: expected [B, {', '.join(map(str, expected))}], got {grid.shape}; voxelise with {config.grid} cells"
         )
     return bind(params, config).encoder(jnp.asarray(grid, jnp.float32))
+
+
+def usual(params: dict) -> tuple[jax.Array, jax.Array]:
+    """Mean and deviation ``[L]`` of the latents of shapes that the prior knows, by its gallery."""
+    return jnp.mean(params["gallery"], axis=0), jnp.std(params["gallery"], axis=0) + _LEAST_SPREAD
 
 
 def decode_logits(params: dict, config: PriorConfig, latent: jax.Array) -> jax.Array:

@@ -81,7 +81,9 @@ def test_sectors_wrap_around():
 def trained(tmp_path_factory):
     """A guess that saw nine chairs for a few seconds, by the latents of an untrained prior."""
     folder = tmp_path_factory.mktemp("guess")
-    prior = shape_prior.init(jax.random.key(0), PRIOR), PRIOR
+    params = shape_prior.init(jax.random.key(0), PRIOR)
+    known = jnp.asarray(np.stack([chair(3 + i, 3 + i) for i in range(4)]))
+    prior = {**params, "gallery": shape_prior.encode(params, PRIOR, known)}, PRIOR
     shapes = [Shape(f"chair-{i}", "chair", shards.encode_bits(chair(3 + i % 3, 3 + i // 3))) for i in range(9)]
     recipe = GuessRecipe(steps=250, batch=16, rate=3e-3, ema=0.9)
     scores = train_guess(CONFIG, prior, lambda: GridSet(shapes, SIDE, 0.2), recipe, folder, eval_every=250)

@@ -151,7 +151,8 @@ def test_what_is_guessed_is_among_the_candidates(prior, params):
     settings = inverse.ShapeSettings(azimuths=2, sizes=(8, 16), size=32, candidates=(6, 2, 1))
     told = next(inverse.fit_shape_steps(params, CONFIG, prior, mask, mask, settings, guess=guess))
     seen = first_guess.guess(*guess, first_guess.crop(np.asarray(mask), np.asarray(mask))[None])
-    guessed = np.abs(told.candidates.latent - seen.latent).max(1) < 1e-5
+    mean, spread = shape_prior.usual(prior[0])
+    guessed = np.abs(told.candidates.latent - (mean + spread * seen.latent[0])[None]).max(1) < 1e-5
     assert guessed.sum() == 4 and len(guessed) == 6
     views = np.asarray(seen.angles[0, np.argsort(-np.asarray(seen.log_odds[0]))[:4]])
     found = np.asarray(told.candidates.pose[guessed, :3])

@@ -31,7 +31,6 @@ _RATES = Unknowns(pose=0.02, light=0.04, albedo=0.02, latent=0.06)  # of first s
 _GUESSED = 4  # views
 _ROLL = 0.1  # radians, deviation of the roll of photos
 _POSE_SHARE = 0.1  # of roll and perspective in how unusual a point is: a shape unknown is easily taken for either
-_LEAST_SPREAD = 1e-2  # of a number that no shape uses
 _FAINT = 0.02  # occupancy of a cell that counts as empty
 _FIRST_LIGHT = (0.6, 0.7, photometric.AMBIENT)  # until the shape is good enough to tell
 _MOMENTS = optax.scale_by_adam(b1=0.9, b2=0.98)
@@ -99,7 +98,7 @@ def fit_shape_steps(
     candidates.check_network(config)
     _check_prior(prior[1], guess, settings)
     free = Unknowns(*(jnp.float32(name not in fixed) for name in ("pose", "light", "albedo", "shape")))
-    guessed = None if guess is None or {"pose", "shape"} & start.keys() else _guess(guess, picture, mask)
+    guessed = None if guess is None or {"pose", "shape"} & start.keys() else _guess(prior[0], guess, picture, mask)
     found = _search(prior, mask, settings, start, guessed, picture.shape[-1])
     yield found
     for size, steps, count in zip(settings.sizes, settings.steps, settings.candidates, strict=False):
@@ -157,13 +156,14 @@ def _search(prior, mask, settings: ShapeSettings, start: dict, guessed: tuple | 
     return ranked(Unknowns(vectors, alike(light), alike(albedo), shapes), losses, "search")
 
 
-def _guess(guess: tuple[dict, GuessConfig], picture, mask) -> tuple[jax.Array, jax.Array]:
+def _guess(prior: dict, guess: tuple[dict, GuessConfig], picture, mask) -> tuple[jax.Array, jax.Array]:
     """Latent ``[L]`` and pose vectors ``[K, 7]`` of the likeliest views."""
     look = first_guess.crop(np.asarray(picture), np.asarray(mask))
     found = _see(*guess, look[None])
     angles = found.angles[0, jnp.argsort(-found.log_odds[0])[:_GUESSED]]
     vectors = jnp.zeros((len(angles), 7)).at[:, :3].set(angles).at[:, 6].set(_FIRST_DISTANCE)
-    return found.latent[0], vectors
+    mean, spread = shape_prior.usual(prior)
+    return mean + spread * found.latent[0], vectors
 
 
 def _upright(azimuths: int) -> jax.Array:
@@ -242,7 +242,7 @@ def _opacity(prior, prior_config, latent, side: int):
 
 def _usual(prior) -> tuple[jax.Array, Callable]:
     """Deviation ``[L]`` of the latents of known shapes; and how unusual a point is: squared deviations, about 1."""
-    mean, spread = jnp.mean(prior["gallery"], axis=0), jnp.std(prior["gallery"], axis=0) + _LEAST_SPREAD
+    mean, spread = shape_prior.usual(prior)
 
     def unusual(point):
         latent = jnp.mean(((point.latent - mean) / spread) ** 2)

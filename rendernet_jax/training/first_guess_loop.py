@@ -48,7 +48,9 @@ class Samples:
         encode = jax.jit(functools.partial(shape_prior.encode, prior[0], prior[1]))
         starts = range(0, len(grids), _TOGETHER)
         padded = [[min(first + i, len(grids) - 1) for i in range(_TOGETHER)] for first in starts]
-        self._latents = np.concatenate([np.asarray(encode(grids.grids(some))) for some in padded])
+        mean, spread = map(np.asarray, shape_prior.usual(prior[0]))
+        latents = np.concatenate([np.asarray(encode(grids.grids(some))) for some in padded])
+        self._latents = (latents - mean) / spread
         self._surface = functools.cache(lambda index: find_surface(grids.grids([index])[0]))
 
     def batch(self, rng: np.random.Generator, indices) -> dict[str, np.ndarray]:
@@ -191,6 +193,8 @@ _guess = jax.jit(first_guess.guess, static_argnums=1)
 
 @functools.partial(jax.jit, static_argnums=1)
 def _overlap(params, config, latent, grid):
+    mean, spread = shape_prior.usual(params)
+    latent = mean[None] + spread[None] * latent
     decoded, occupied = shape_prior.decode(params, config, latent) > 0.5, grid > 0.5
     axes = (1, 2, 3, 4)
     return (decoded & occupied).sum(axes) / (decoded | occupied).sum(axes)
