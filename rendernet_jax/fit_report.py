@@ -131,15 +131,17 @@ def _load_network(plan: Plan) -> Network:
     return network
 
 
-def _digest(plan: Plan, name: str) -> dict:
-    weights_name = getattr(plan, name)
-    return {"weights": weights_name, "sha256": weights.read_card(weights_name)["sha256"]}
+def _digests(plan: Plan) -> dict:
+    """Prior and guess, where a method uses them."""
+    used = {"prior": set(UNKNOWN), "guess": {"shape"}}
+    named = {name: getattr(plan, name) for name, methods in used.items() if methods & set(plan.methods)}
+    return {name: {"weights": value, "sha256": weights.read_card(value)["sha256"]} for name, value in named.items()}
 
 
 def _settings(plan: Plan) -> dict:
     return {
         "methods": list(plan.methods),
-        **{name: _digest(plan, name) for name in ("prior", "guess") if set(plan.methods) & set(UNKNOWN)},
+        **_digests(plan),
         "training": None if plan.training is None else str(plan.training),
         "size": plan.size,
         "grid": GRID,

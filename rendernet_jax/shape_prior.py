@@ -36,7 +36,7 @@ class PriorConfig:
     widths: tuple[int, ...] = (64, 128, 48)
     encoder_blocks: tuple[int, ...] = (1, 1, 0)  # residual blocks on each lattice
     decoder_blocks: tuple[int, ...] = (1, 2, 2)
-    gallery: int = 48  # latents of shapes it was trained on, far from each other, where a search may begin
+    gallery: int = 512  # latents of shapes it was trained on, far from each other, where a search may begin
 
     def __post_init__(self):
         """Raise InputError if the lattices do not divide the grid, or lists differ in length."""

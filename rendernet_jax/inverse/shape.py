@@ -30,7 +30,8 @@ _FIRST_DISTANCE = 0.15  # inverse, between orthographic and a wide angle
 _RATES = Unknowns(pose=0.02, light=0.04, albedo=0.02, latent=0.06)  # of first steps; the latent's in deviations
 _GUESSED = 4  # views
 _ROLL = 0.1  # radians, deviation of the roll of photos
-_POSE_SHARE = 0.1  # of roll and perspective in how unusual a point is: a shape unknown is easily taken for either
+_POSE_SHARE = 0.1  # of roll and perspective beside the latent: a shape unknown is easily taken for either
+_SHARPNESS = 3.0  # of the edge between set and empty cells, against what the prior decodes
 _FAINT = 0.02  # occupancy of a cell that counts as empty
 _FIRST_LIGHT = (0.6, 0.7, photometric.AMBIENT)  # until the shape is good enough to tell
 _MOMENTS = optax.scale_by_adam(b1=0.9, b2=0.98)
@@ -41,12 +42,13 @@ _CHUNK = 10  # steps between two reports
 class ShapeSettings:
     """How much is searched and refined."""
 
+    shapes: int = 48  # of the prior's gallery: those nearest to the guess, or spread over it
     azimuths: int = 16  # from which each shape of the prior's gallery is compared, at four elevations each
     sizes: tuple[int, ...] = (32, 64)  # of the silhouettes that are compared, the search's first
     size: int = 128  # of the pictures
     steps: tuple[int, ...] = (40, 40, 60)  # by silhouettes of each size, then by pictures; in tens
     candidates: tuple[int, ...] = (10, 5, 2)  # how many are refined so
-    typical: float = 3e-3  # weight of how unusual a point is, beside mean squared differences of pixels
+    typical: float = 2e-3  # weight of how far latent, roll and perspective go, beside that of mean squared pixels
 
 
 def fit_shape(params: dict, config: Config, prior, picture, mask, settings=ShapeSettings(), **more) -> Fit:
@@ -135,7 +137,7 @@ def _check_prior(config: PriorConfig, guess, settings: ShapeSettings) -> None:
 
 def _search(prior, mask, settings: ShapeSettings, start: dict, guessed: tuple | None, channels: int) -> Fit:
     """The best of the gallery's shapes, seen from different sides, and what was guessed."""
-    latents = jnp.asarray(start["shape"], jnp.float32)[None] if "shape" in start else prior[0]["gallery"]
+    latents = _shapes(prior[0], settings.shapes, start, guessed)
     given = "pose" in start
     poses = unknowns.from_pose(start["pose"])[None] if given else _upright(settings.azimuths)
     small = resize(mask, settings.sizes[0])[..., 0]
@@ -144,7 +146,7 @@ def _search(prior, mask, settings: ShapeSettings, start: dict, guessed: tuple | 
     chosen = jnp.argsort(losses)[:count] if given else different(vectors, losses, count)
     vectors, losses, shapes = vectors[chosen], losses[chosen], latents[chosen // len(poses)]
     if guessed is not None:
-        latent, poses = guessed
+        latent, poses = latents[0], guessed[1]  # what was guessed is a mean of shapes: the nearest one is crisp
         seen = jax.tree.map(lambda x: x[0], _compare(*prior, small, latent[None], poses, True))
         kept = max(0, count - len(poses))  # of the gallery's; what was guessed is always among those that are refined
         vectors, losses = (jnp.concatenate([new, old[:kept]]) for new, old in zip(seen, (vectors, losses), strict=True))
@@ -154,6 +156,18 @@ def _search(prior, mask, settings: ShapeSettings, start: dict, guessed: tuple | 
     albedo = jnp.ones(channels) if held["albedo"] is None else held["albedo"]
     alike = lambda x: jnp.broadcast_to(x, (len(vectors), *x.shape))  # noqa: E731
     return ranked(Unknowns(vectors, alike(light), alike(albedo), shapes), losses, "search")
+
+
+def _shapes(prior: dict, count: int, start: dict, guessed: tuple | None) -> jax.Array:
+    """Latents ``[K, L]`` to compare, the nearest to the guess first if there is one."""
+    if "shape" in start:
+        return jnp.asarray(start["shape"], jnp.float32)[None]
+    gallery = prior["gallery"]
+    if guessed is None:
+        return gallery[:: max(1, len(gallery) // count)][:count]
+    _, spread = shape_prior.usual(prior)
+    distances = jnp.mean(((gallery - guessed[0][None]) / spread[None]) ** 2, axis=1)
+    return gallery[jnp.argsort(distances)[:count]]
 
 
 def _guess(prior: dict, guess: tuple[dict, GuessConfig], picture, mask) -> tuple[jax.Array, jax.Array]:
@@ -183,6 +197,7 @@ class _State:
 
     point: Unknowns
     moments: tuple
+    first: jax.Array  # [L], latent of a shape that there is: far from any, the prior decodes fog
     best: Unknowns
     loss: jax.Array  # of the best
 
@@ -192,7 +207,7 @@ def _descend(
 ) -> Generator[Fit, None, Fit]:
     """Steps of every candidate, told from time to time; returns what was told last."""
     losses = jnp.full(len(first.pose), jnp.inf, jnp.float32)
-    state = _State(first, jax.vmap(_MOMENTS.init)(first), first, losses)
+    state = _State(first, jax.vmap(_MOMENTS.init)(first), first.latent, first, losses)
     for done in range(0, steps, _CHUNK):
         state = steps_of_some(state, free, done / steps, 1.0 / steps)
         found = ranked(state.best, state.loss, stage)
@@ -200,21 +215,31 @@ def _descend(
     return found
 
 
-def _steps(loss: Callable, state: _State, free: Unknowns, spread, done, share) -> _State:
-    """A few steps of one candidate, whose rate falls by half a cosine from ``done`` 0 to 1."""
+def _steps_of_all(prior, loss: Callable, typical, state: _State, free: Unknowns, done, share) -> _State:
+    """A few steps of every candidate, whose rate falls by half a cosine from ``done`` 0 to 1."""
+    _, spread = shape_prior.usual(prior)
     rates = _RATES.replace(latent=_RATES.latent * spread)
 
-    def step(state, index):
-        value, gradient = jax.value_and_grad(loss)(state.point)
-        gradient = jax.tree.map(lambda x: jnp.where(jnp.isfinite(x), x, 0.0), gradient)
-        choose = lambda new, old: jnp.where(value < state.loss, new, old)  # noqa: E731
-        updates, moments = _MOMENTS.update(gradient, state.moments)
-        rate = 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.minimum(done + share * index, 1.0)))
-        move = lambda x, update, most, free: x - rate * most * free * update  # noqa: E731
-        point = unknowns.clip(jax.tree.map(move, state.point, updates, rates, free))
-        return _State(point, moments, jax.tree.map(choose, state.point, state.best), choose(value, state.loss)), None
+    def steps(state):
+        def whole(point):
+            moved = jnp.mean(((point.latent - state.first) / spread) ** 2)
+            roll, distance = point.pose[2] / _ROLL, (point.pose[6] - _FIRST_DISTANCE) / _FIRST_DISTANCE
+            return loss(point) + typical * (moved + _POSE_SHARE * (roll**2 + distance**2))
 
-    return jax.lax.scan(step, state, jnp.arange(_CHUNK, dtype=jnp.float32))[0]
+        def step(state, index):
+            value, gradient = jax.value_and_grad(whole)(state.point)
+            gradient = jax.tree.map(lambda x: jnp.where(jnp.isfinite(x), x, 0.0), gradient)
+            choose = lambda new, old: jnp.where(value < state.loss, new, old)  # noqa: E731
+            updates, moments = _MOMENTS.update(gradient, state.moments)
+            rate = 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.minimum(done + share * index, 1.0)))
+            move = lambda x, update, most, free: x - rate * most * free * update  # noqa: E731
+            point = unknowns.clip(jax.tree.map(move, state.point, updates, rates, free))
+            best = jax.tree.map(choose, state.point, state.best)
+            return state.replace(point=point, moments=moments, best=best, loss=choose(value, state.loss)), None
+
+        return jax.lax.scan(step, state, jnp.arange(_CHUNK, dtype=jnp.float32))[0]
+
+    return one_by_one(steps, state)
 
 
 # --- compiled once for each size --------------------------------------------------------------------------------------
@@ -229,27 +254,19 @@ def _decode(params, config, latents):
 
 def _voxels(prior, prior_config, latent):
     """Grid ``[1, G, G, G, 1]`` of a latent as the network likes it: exactly 0 where there is hardly anything."""
-    grid = shape_prior.decode(prior, prior_config, latent[None])
-    return jnp.maximum(grid - _FAINT, 0.0) / (1.0 - _FAINT)
+    return jnp.maximum(_sharp(prior, prior_config, latent) - _FAINT, 0.0) / (1.0 - _FAINT)
+
+
+def _sharp(prior, prior_config, latent):
+    """Grid ``[1, G, G, G, 1]`` without the fog of cells that the prior is not sure of: many make a silhouette, too."""
+    return jax.nn.sigmoid(_SHARPNESS * shape_prior.decode_logits(prior, prior_config, latent[None]))
 
 
 def _opacity(prior, prior_config, latent, side: int):
     """Cells ``[1, side, side, side, 1]`` of a latent, each the most opaque of several, so that no rod fades."""
-    grid = shape_prior.decode(prior, prior_config, latent[None])
+    grid = _sharp(prior, prior_config, latent)
     factor = prior_config.grid // side
     return jnp.max(grid.reshape(1, side, factor, side, factor, side, factor), axis=(2, 4, 6))[..., None]
-
-
-def _usual(prior) -> tuple[jax.Array, Callable]:
-    """Deviation ``[L]`` of the latents of known shapes; and how unusual a point is: squared deviations, about 1."""
-    mean, spread = shape_prior.usual(prior)
-
-    def unusual(point):
-        latent = jnp.mean(((point.latent - mean) / spread) ** 2)
-        roll, distance = point.pose[2] / _ROLL, (point.pose[6] - _FIRST_DISTANCE) / _FIRST_DISTANCE
-        return latent + _POSE_SHARE * (roll**2 + distance**2)
-
-    return spread, unusual
 
 
 @functools.partial(jax.jit, static_argnums=(1, 5))
@@ -267,10 +284,9 @@ def _compare(prior, prior_config, mask, latents, poses, moving):
 def _by_silhouette(prior, prior_config, mask, typical, state, free, done, share):
     def loss(point):
         cells = _opacity(prior, prior_config, point.latent, len(mask))
-        return silhouette.compare(cells, mask, point.pose[None])[0] + typical * unusual(point)
+        return silhouette.compare(cells, mask, point.pose[None])[0]
 
-    spread, unusual = _usual(prior)
-    return one_by_one(lambda state: _steps(loss, state, free, spread, done, share), state)
+    return _steps_of_all(prior, loss, typical, state, free, done, share)
 
 
 @functools.partial(jax.jit, static_argnums=(1, 3))
@@ -287,8 +303,6 @@ def _judge(params, config, prior, prior_config, picture, mask, found, held):
 def _by_picture(params, config, prior, prior_config, picture, mask, typical, state, free, done, share):
     def loss(point):
         grid = _voxels(prior, prior_config, point.latent)
-        drawn = photometric.cost(params, config, grid, picture, mask, point)
-        return drawn + typical * unusual(point)
+        return photometric.cost(params, config, grid, picture, mask, point)
 
-    spread, unusual = _usual(prior)
-    return one_by_one(lambda state: _steps(loss, state, free, spread, done, share), state)
+    return _steps_of_all(prior, loss, typical, state, free, done, share)

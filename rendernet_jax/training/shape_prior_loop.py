@@ -14,7 +14,7 @@ from rendernet_jax.training.task_loop import Task, train_task
 from rendernet_jax.weights import save_weights
 
 _TOGETHER = 8  # grids that are encoded at once
-_GALLERY_FROM = 640  # training shapes
+_GALLERY_FROM = 4096  # training shapes
 
 
 def train_prior(
@@ -106,7 +106,7 @@ def find_gallery(reconstruct, params: dict, config: PriorConfig, grids) -> np.nd
     """Latents ``[config.gallery, L]`` of training shapes: each the nearest to one mean of k (Lloyd 1982)."""
     latents, _ = _reconstruct(reconstruct, params, grids, grids.training[:_GALLERY_FROM])
     means = latents[np.arange(config.gallery) % len(latents)]
-    squares = lambda: ((latents[:, None] - means[None]) ** 2).sum(-1)  # noqa: E731
+    squares = lambda: (means**2).sum(1) - 2.0 * latents @ means.T + (latents**2).sum(1, keepdims=True)  # noqa: E731
     for _ in range(20):
         nearest = squares().argmin(1)
         means = np.stack([latents[nearest == k].mean(0) if (nearest == k).any() else m for k, m in enumerate(means)])
