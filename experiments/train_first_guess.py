@@ -1,4 +1,4 @@
-"""Train the first guess: from one small picture of an upright object, its view and the shape prior's vector of it.
+"""Train the first guess: from a small picture of an upright object, its view and the shape prior's vector of it.
 
     python -m experiments.train_first_guess --shapes=runs/shape_prior/grids --output=runs/first_guess
     python -m experiments.train_first_guess --prior=runs/mine --shapes=runs/mine/grids --output=runs/mine_guess

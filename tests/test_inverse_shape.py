@@ -61,7 +61,9 @@ def test_shape_is_found_by_silhouette_from_a_gallery_without_it(prior, params):
     wanted = chair(5, 6, 6)
     pose = Pose(0.9, 0.35, 0.0, 1.1, (0.05, 0.02, 0.0), 0.15)
     mask = silhouette.silhouette(jnp.asarray(wanted)[None], pose, 16)[0][..., None]
-    settings = inverse.ShapeSettings(azimuths=12, sizes=(16, 16), size=32, steps=(30, 40, 10), candidates=(4, 2, 1))
+    settings = inverse.ShapeSettings(
+        azimuths=12, sizes=(16, 16), size=32, steps=(30, 40, 10), candidates=(4, 2, 1), typical=1e-5
+    )
     start, found = {"pose": pose.replace(azimuth=0.95)}, {}
     for told in inverse.fit_shape_steps(params, CONFIG, prior, jnp.ones((16, 16, 1)), mask, settings, start=start):
         found[told.stage] = told
@@ -70,7 +72,8 @@ def test_shape_is_found_by_silhouette_from_a_gallery_without_it(prior, params):
     before, after = (
         iou(inverse.grids(prior, found[stage].best.latent[None])[0], wanted) for stage in ("search", "silhouette 16")
     )
-    assert after > before + 0.1, (before, after)
+    assert after > before, (before, after)
+    assert found["silhouette 16"].losses[0] < 0.5 * found["search"].losses[0]
     assert abs(found["silhouette 16"].pose.azimuth - 0.9) < 0.25  # the shape may turn a little, too
     again = list(inverse.fit_shape_steps(params, CONFIG, prior, jnp.ones((16, 16, 1)), mask, settings, start=start))[-1]
     jax.tree.map(np.testing.assert_array_equal, again.candidates, told.candidates)
@@ -154,7 +157,7 @@ def test_what_is_guessed_is_among_the_candidates(prior, params):
     mean, spread = map(np.asarray, shape_prior.usual(prior[0]))
     gallery = np.asarray(prior[0]["gallery"])
     nearest = (((gallery - mean) / spread - np.asarray(seen.latent)) ** 2).sum(1).argmin()
-    guessed = np.abs(told.candidates.latent - gallery[nearest]).max(1) < 1e-5
+    guessed = np.abs(np.asarray(told.candidates.latent) - gallery[nearest]).max(1) < 1e-5
     assert guessed.sum() >= 4 and len(guessed) == 6
     views = np.asarray(seen.angles[0, np.argsort(-np.asarray(seen.log_odds[0]))[:4]])
     found = np.asarray(told.candidates.pose[:, :3])

@@ -258,8 +258,13 @@ def _voxels(prior, prior_config, latent):
 
 
 def _sharp(prior, prior_config, latent):
-    """Grid ``[1, G, G, G, 1]`` without the fog of cells that the prior is not sure of: many make a silhouette, too."""
-    return jax.nn.sigmoid(_SHARPNESS * shape_prior.decode_logits(prior, prior_config, latent[None]))
+    """Grid ``[1, G, G, G, 1]`` without the fog of cells that the prior is not sure of: many make a silhouette, too.
+
+    Derivatives are those of the softer grid, which reach further around its edges.
+    """
+    logits = shape_prior.decode_logits(prior, prior_config, latent[None])
+    soft = jax.nn.sigmoid(logits)
+    return soft + jax.lax.stop_gradient(jax.nn.sigmoid(_SHARPNESS * logits) - soft)
 
 
 def _opacity(prior, prior_config, latent, side: int):
