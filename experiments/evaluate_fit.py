@@ -1,4 +1,4 @@
-r"""Score fits: pose, light, albedo and, unless it is given, shape, found in ray-traced pictures by several methods.
+r"""Score fits: pose, light, albedo and, unless it is given, shape, found in ray-traced pictures in several ways.
 
     python -m experiments.evaluate_fit --meshes=DIR --output=out/fits
     python -m experiments.evaluate_fit --shapes=5 --families=chair,table --methods=default,paper --output=out/fits
