@@ -12,7 +12,7 @@ from rendernet_jax.data.families import make_shape
 from rendernet_jax.data.references import build_scene, reference_pictures
 from rendernet_jax.data.voxelise import voxelise
 from rendernet_jax.errors import InputError
-from rendernet_jax.inverse import fit, least_squares, photometric, silhouette, unknowns
+from rendernet_jax.inverse import fit, fitting, least_squares, photometric, silhouette, unknowns
 from rendernet_jax.inverse.unknowns import Unknowns
 
 CONFIG = preset("tiny")
@@ -194,3 +194,14 @@ def test_pose_and_light_are_found_from_a_ray_traced_picture(family):
     found = fit(params, config, wanted["phong"], wanted["mask"], voxelise(mesh, 64)[None])
     assert angle_between(found.pose, camera.broadcast(pose)) < 3
     assert light_angle(found.light, light) < 20
+
+
+def test_a_batch_is_fitted_one_by_one_with_its_own_shapes_or_one(monkeypatch):
+    seen = []
+    monkeypatch.setattr(fitting, "fit", lambda p, c, picture, mask, grid, *_, **__: seen.append((picture[0], grid[0])))
+    pictures, grids = np.arange(3)[:, None], np.arange(10, 13)[:, None]
+    assert len(fitting.fit_all({}, CONFIG, pictures, pictures, grids)) == 3
+    fitting.fit_all({}, CONFIG, pictures, pictures, grids[:1])
+    assert seen == [(0, 10), (1, 11), (2, 12), (0, 10), (1, 10), (2, 10)]
+    with pytest.raises(InputError, match="3 pictures, 3 masks and 2 grids"):
+        fitting.fit_all({}, CONFIG, pictures, pictures, grids[:2])

@@ -81,8 +81,8 @@ def fit_shape_steps(
         picture: ``[S, S, C]`` in [0, 1]; what lies outside the mask does not matter.
         mask: ``[S, S, 1]`` in [0, 1], the part of each pixel that the object covers.
         settings: how much is searched and refined.
-        guess: what :func:`rendernet_jax.weights.load_guess` returns: shape and views that it sees in the picture are
-            candidates beside those of the gallery.
+        guess: what :func:`rendernet_jax.weights.load_guess` returns: of the gallery, the shapes nearest to what it
+            sees in the picture are compared; the nearest one, in the views that it sees, is always a candidate.
         start: ``pose``, ``light``, ``albedo`` or ``shape`` to begin with (:class:`Pose`, :class:`Light`, ``[C]``, a
             latent ``[L]``); poses are searched unless it holds one, shapes unless it holds one.
         fixed: names out of these four that stay as ``start`` gives them.
@@ -91,8 +91,8 @@ def fit_shape_steps(
         the candidates after each stage, the best first; :func:`grids` turns them into voxels.
 
     Raises:
-        InputError: shapes that do not fit, an empty mask, a network without normals and mask, or a fixed unknown that
-            is not given.
+        InputError: shapes that do not fit, an empty mask, a network without normals and mask, a prior that does not fit
+            settings or guess, or a fixed unknown that is not given.
     """
     start = start or {}
     picture, mask = candidates.prepare(picture, mask)

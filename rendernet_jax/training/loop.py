@@ -7,7 +7,6 @@ import pathlib
 import sys
 import time
 
-import jax
 import numpy as np
 from tqdm import tqdm
 
@@ -19,6 +18,7 @@ from rendernet_jax.training.parallel import data_parallel
 from rendernet_jax.training.prefetch import Prefetch
 from rendernet_jax.training.run_folder import LOG, SHEETS, open_run, rewind_log
 from rendernet_jax.training.step import Recipe, init_state, make_step
+from rendernet_jax.training.task_loop import fetch_finite
 from rendernet_jax.training.validation import Evaluation
 from rendernet_jax.weights import save_weights
 
@@ -108,7 +108,7 @@ def _go_on(config, source, recipe, folder, eval_every, provenance, checkpoints, 
             bar.update()
             evaluating = done % eval_every == 0 or done == recipe.steps
             if done % _LOG_EVERY == 0 or evaluating:
-                figures = _fetch_finite(unread, done, write)
+                figures = fetch_finite(unread, done, write)
                 seconds = time.perf_counter() - began
                 speed = len(unread) * recipe.batch / seconds
                 write({"step": done, **figures, "patches_per_second": speed, "data_wait": waited / seconds})
@@ -150,17 +150,3 @@ def _random_lights(rng: np.random.Generator, count: int) -> dict:
         "ambient": np.full(count, 0.1, np.float32),
         "intensity": np.full(count, 0.9, np.float32),
     }
-
-
-def _fetch_finite(unread: list[dict], done: int, write) -> dict:
-    """Figures of the last of the steps up to ``done``, once those of all ``unread`` ones are found finite."""
-    for step, figures in enumerate(jax.device_get(unread), done - len(unread) + 1):
-        figures = {name: float(value) for name, value in figures.items()}
-        wrong = [name for name, value in figures.items() if not math.isfinite(value)]
-        if wrong:
-            write({"step": step, "not_finite": wrong})
-            raise InputError(
-                f"step {step}: expected finite figures of batch {step - 1}, got {', '.join(wrong)} that are not; the "
-                "last good checkpoint stands; lower --rate and choose a new --output"
-            )
-    return figures

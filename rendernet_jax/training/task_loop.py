@@ -82,7 +82,7 @@ def _go_on(task: Task, folder, steps: int, eval_every: int, checkpoints, state: 
             bar.update()
             evaluating = done % eval_every == 0 or done == steps
             if done % _LOG_EVERY == 0 or evaluating:
-                figures = _fetch_finite(unread, done, write)
+                figures = fetch_finite(unread, done, write)
                 speed = len(unread) * task.examples / (time.perf_counter() - began)
                 write({"step": done, **figures, "examples_per_second": speed})
                 bar.set_postfix_str(f"loss {figures['loss']:.4f}, {speed:.1f} examples/s")
@@ -104,7 +104,7 @@ def _go_on(task: Task, folder, steps: int, eval_every: int, checkpoints, state: 
     return scores
 
 
-def _fetch_finite(unread: list[dict], done: int, write) -> dict:
+def fetch_finite(unread: list[dict], done: int, write) -> dict:
     """Figures of the last of the steps up to ``done``, once those of all ``unread`` ones are found finite."""
     for step, figures in enumerate(jax.device_get(unread), done - len(unread) + 1):
         figures = {name: float(value) for name, value in figures.items()}
