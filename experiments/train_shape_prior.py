@@ -25,9 +25,6 @@ _PRESET = flags.DEFINE_enum("preset", "shape_prior", ["shape_prior", "tiny"], "L
 _STEPS = flags.DEFINE_integer("steps", 4000, "Optimiser steps.", lower_bound=1)
 _BATCH = flags.DEFINE_integer("batch", 8, "Shapes a step, over all devices.", lower_bound=1)
 _RATE = flags.DEFINE_float("rate", 2e-3, "Peak learning rate of AdamW.", lower_bound=0.0)
-_ACCUMULATE = flags.DEFINE_integer(
-    "accumulate", 8, "Parts in which a device works on a batch; 1 suits a GPU.", lower_bound=1
-)
 _KL = flags.DEFINE_float("kl", 0.1, "Weight of the latents' divergence from a unit normal.", lower_bound=0.0)
 _EVAL_EVERY = flags.DEFINE_integer("eval_every", 500, "Steps between evaluations and checkpoints.", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of shapes, initial weights and batches.", 0, 2**31 - 1)
@@ -54,14 +51,11 @@ def main():
         steps=_STEPS.value,
         batch=_BATCH.value,
         rate=_RATE.value,
-        accumulate=_ACCUMULATE.value,
         kl=_KL.value,
         seed=_SEED.value,
     )
-    devices = jax.local_device_count()
-    if recipe.batch % (recipe.accumulate * devices):
-        wanted = f"a divisor of --batch={recipe.batch} on {devices} device{'s' * (devices > 1)}"
-        raise InputError(f"--accumulate: expected {wanted}, got {recipe.accumulate}; change either")
+    if recipe.batch % (devices := jax.local_device_count()):
+        raise InputError(f"--batch: expected a multiple of the {devices} devices, got {recipe.batch}; change it")
     tasks, read, inputs = find_shapes(config.grid)
     output = launch.prepare_output(_OUTPUT.value)
 

@@ -35,7 +35,9 @@ class Dense(nnx.Module):
         self.bias = nnx.Param(jnp.full((outputs,), bias, jnp.float32))
 
     def __call__(self, x):
-        return x @ self.kernel[...] + _along_last(self.bias[...], x.ndim)
+        # One product of two matrices: that of an array of more axes has a slow kernel gradient on a CPU.
+        flat = x.reshape(-1, x.shape[-1]) @ self.kernel[...]
+        return flat.reshape(*x.shape[:-1], -1) + _along_last(self.bias[...], x.ndim)
 
 
 class PReLU(nnx.Module):

@@ -72,9 +72,11 @@ def test_sectors_wrap_around():
     np.testing.assert_array_equal(first_guess.sector(CONFIG, jnp.asarray(centres - 2 * math.pi)), np.arange(8))
     found = first_guess.Guess(jnp.zeros((1, 12)), jnp.zeros((1, 8)), jnp.zeros((1, 8, 3)).at[0, 4, 0].set(math.pi))
     batch = {"latent": np.zeros((1, 12)), "angles": np.asarray([[-math.pi + 0.1, 0.0, 0.2]], np.float32)}
-    parts = losses(found, CONFIG, batch)
+    parts = losses(found, CONFIG, batch, jnp.ones(12))
     assert parts["angles"] == pytest.approx(0.1**2 + 0.2**2, rel=1e-3)
     assert parts["sector"] == pytest.approx(math.log(8)) and parts["latent"] == 0
+    one = jnp.zeros(12).at[3].set(12.0)
+    assert losses(found.replace(latent=2.0 * one / 12.0), CONFIG, batch, one)["latent"] == pytest.approx(4.0)
 
 
 @pytest.fixture(scope="module")

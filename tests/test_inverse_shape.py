@@ -37,7 +37,7 @@ def prior():
     """A prior that learned twelve such chairs for a few seconds, with four of them in its gallery."""
     chairs = [chair(seat, back, width) for seat in (3, 5) for back in (2, 4, 6) for width in (6, 10)]
     grids = jnp.asarray(np.stack(chairs))
-    recipe = PriorRecipe(steps=250, batch=12, rate=1e-2, accumulate=1, kl=1.0)
+    recipe = PriorRecipe(steps=250, batch=12, rate=1e-2, kl=1.0)
     state, step = init_state(PRIOR, recipe), jax.jit(make_step(PRIOR, recipe, None))
     for _ in range(recipe.steps):
         state, _ = step(state, grids)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from rendernet_jax.weights import load_prior, save_weights
 pytestmark = pytest.mark.optax
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONFIG = PRESETS["tiny"]
-RECIPE = PriorRecipe(steps=6, batch=4, rate=3e-3, ema=0.9, accumulate=2)
+RECIPE = PriorRecipe(steps=6, batch=4, rate=3e-3, ema=0.9)
 SIDE = CONFIG.grid
 
 
@@ -62,26 +63,33 @@ def test_default_ships_in_six_mebibytes():
     assert 2 * sum(int(np.prod(leaf.shape)) for leaf in leaves) < 5.9 * 2**20
 
 
-def test_cells_to_channels_keeps_cubes_together_and_has_an_inverse():
-    x = jnp.arange(2 * 4 * 6 * 8 * 3, dtype=jnp.float32).reshape(2, 4, 6, 8, 3)
-    y = shape_prior.cells_to_channels(x, 2)
-    assert y.shape == (2, 2, 3, 4, 24)
-    np.testing.assert_array_equal(y[1, 1, 2, 3], x[1, 2:4, 4:6, 6:8].reshape(-1))
-    np.testing.assert_array_equal(shape_prior.channels_to_cells(y, 2), x)
+def test_a_grid_is_a_sum_of_pictures_times_profiles(params):
+    """Added up cell by cell; pictures come patch after patch."""
+    decoder = shape_prior.bind(params, CONFIG).decoder
+    hidden = jax.random.normal(jax.random.key(5), (1, CONFIG.hidden))
+    pictures, profiles = np.asarray(decoder.pictures(hidden)[0]), np.asarray(decoder.profiles(hidden)[0])
+    patch = CONFIG.patch
+
+    def picture(axis, row, column):
+        index = (row // patch * (SIDE // patch) + column // patch) * patch**2 + row % patch * patch + column % patch
+        return pictures[axis, index]
+
+    decoder.dense0 = decoder.dense1 = decoder.act0 = lambda x: x
+    decoder.act1 = jnp.zeros_like  # what is decoded is the hidden numbers themselves
+    grid = np.asarray(decoder(hidden))[0, ..., 0]
+    for x, y, z in ((0, 0, 0), (3, 9, 14), (15, 6, 1), (7, 8, 5)):
+        total = (
+            profiles[0, x] @ picture(0, y, z) + profiles[1, y] @ picture(1, x, z) + profiles[2, z] @ picture(2, x, y)
+        )
+        np.testing.assert_allclose(grid[x, y, z], total / np.sqrt(CONFIG.rank) - 3.0, rtol=1e-4)
 
 
 def test_product_with_neighbours_is_a_convolution():
-    """By a kernel of seven taps in the form of a cross."""
     key = jax.random.split(jax.random.key(0))
-    x, kernel = jax.random.normal(key[0], (2, 4, 5, 6, 3)), jax.random.normal(key[1], (7, 3, 2))
-    taps = [(1, 1, 1), (0, 1, 1), (1, 0, 1), (1, 1, 0), (2, 1, 1), (1, 2, 1), (1, 1, 2)]
-    cross = jnp.zeros((3, 3, 3, 3, 2))
-    for tap, product in zip(taps, kernel, strict=True):
-        cross = cross.at[tap].set(product)
-    layout = ("NHWDC", "HWDIO", "NHWDC")
-    expected = jax.lax.conv_general_dilated(x, cross, (1, 1, 1), "SAME", dimension_numbers=layout)
-    found = shape_prior.with_neighbours(x) @ kernel.reshape(-1, 2)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    x, kernel = jax.random.normal(key[0], (2, 6, 3)), jax.random.normal(key[1], (3, 3, 2))
+    layout = ("NWC", "WIO", "NWC")
+    expected = jax.lax.conv_general_dilated(x, kernel, (1,), "SAME", dimension_numbers=layout)
+    np.testing.assert_allclose(shape_prior.with_neighbours(x) @ kernel.reshape(-1, 2), expected, atol=1e-5)
 
 
 def test_decode_has_the_gradient_of_finite_differences(params):
@@ -95,13 +103,20 @@ def test_decode_has_the_gradient_of_finite_differences(params):
     np.testing.assert_allclose(slope, difference, rtol=0.03)
 
 
+def test_numbers_count_for_how_far_they_exceed_their_noise(params):
+    gallery = jnp.zeros((4, CONFIG.latent)).at[:2, 0].set(1.0).at[:2, 1].set(1.0)
+    noise = params["log_noise"].at[1].add(np.log(2.0))
+    weights = shape_prior.importance({**params, "gallery": gallery, "log_noise": noise})
+    np.testing.assert_allclose(weights[0], 4.0 * weights[1], rtol=1e-5)
+    assert weights[2:].max() < 1e-2 * weights[0] and abs(weights.mean() - 1.0) < 1e-5
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda p: shape_prior.encode(p, CONFIG, jnp.zeros((1, 8, 8, 8, 1))), r"grid: expected \[B, 16, 16, 16, 1\]"),
         (lambda p: shape_prior.decode(p, CONFIG, jnp.zeros(CONFIG.latent)), r"latent: expected \[B, 12\]"),
         (lambda p: dataclasses.replace(CONFIG, grid=20), "prior config: 20 cells"),
-        (lambda p: dataclasses.replace(CONFIG, widths=(8,)), "prior config: expected as many"),
     ],
 )
 def test_what_does_not_fit_is_refused(params, call, message):
@@ -203,25 +218,10 @@ def test_losses_by_hand():
     np.testing.assert_allclose(divergence(jnp.full((1, 3), 2.0), jnp.zeros(3)), 6.0, rtol=1e-6)
 
 
-def test_accumulation_does_not_change_the_gradient():
-    """Apart from the noise, each part of a batch having its own: here the latent has none."""
-    batch = GridSet(boxes(8), SIDE).batch(np.random.default_rng(0), 4)
-    norms = []
-    for count in (1, 4):
-        recipe = dataclasses.replace(RECIPE, accumulate=count)
-        state = init_state(CONFIG, recipe)
-        state["params"]["log_noise"] = jnp.full((CONFIG.latent,), -30.0)
-        _, metrics = jax.jit(make_step(CONFIG, recipe, None))(state, batch)
-        norms.append([metrics["gradient_norm"], metrics["loss"], metrics["nats"]])
-    np.testing.assert_allclose(*norms, rtol=1e-4)
-    with pytest.raises(InputError, match="accumulate: expected a divisor of the 4"):
-        make_step(CONFIG, dataclasses.replace(RECIPE, accumulate=3), None)(state, batch)
-
-
 def test_two_shapes_are_learned():
     shapes = boxes(4)[1:3]
     grid = np.stack([shards.decode_bits(shape.bits, SIDE) for shape in shapes])
-    recipe = PriorRecipe(steps=200, rate=1e-2, accumulate=1, kl=0.01)
+    recipe = PriorRecipe(steps=200, rate=1e-2, kl=0.01)
     state, step = init_state(CONFIG, recipe), jax.jit(make_step(CONFIG, recipe, None))
     for _ in range(recipe.steps):
         state, _ = step(state, grid)
@@ -281,7 +281,8 @@ def test_number_that_is_none_stops_training(tmp_path):
 
 def launch(*arguments: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "experiments.train_shape_prior", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    two = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    return subprocess.run(command, cwd=ROOT, env=two, capture_output=True, text=True, timeout=120)
 
 
 @pytest.mark.parametrize(
@@ -290,7 +291,7 @@ def launch(*arguments: str) -> subprocess.CompletedProcess:
         ([], "--output: expected a value"),
         (["--families=chair,unicorn"], "unicorn"),
         (["--shapes=0"], "--shapes: expected 1 or more"),
-        (["--batch=6"], "--accumulate: expected a divisor"),
+        (["--batch=7"], "--batch: expected a multiple of the 2 devices"),
         (["--data=nowhere"], "nowhere"),
     ],
 )
@@ -303,7 +304,15 @@ def test_bad_flags_give_one_line(tmp_path, arguments, message):
 
 
 def test_launcher_trains(tmp_path):
-    arguments = ["--preset=tiny", "--shapes=3", "--families=stool", "--workers=0", "--steps=2", f"--output={tmp_path}"]
+    arguments = [
+        "--preset=tiny",
+        "--shapes=3",
+        "--families=stool",
+        "--workers=0",
+        "--steps=2",
+        "--batch=2",
+        f"--output={tmp_path}",
+    ]
     done = launch(*arguments)
     assert done.returncode == 0, done.stderr
     assert "iou_stool" in done.stdout

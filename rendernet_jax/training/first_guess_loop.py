@@ -78,25 +78,31 @@ def random_view(rng: np.random.Generator) -> Pose:
     )
 
 
-def losses(found: first_guess.Guess, config: GuessConfig, batch: dict) -> dict[str, jax.Array]:
-    """Parts of the loss, means over a batch: squares of what latent and angles miss, cross-entropy of the sector."""
+def losses(found: first_guess.Guess, config: GuessConfig, batch: dict, importance: jax.Array) -> dict[str, jax.Array]:
+    """Parts of the loss, means over a batch: squares of what latent and angles miss, cross-entropy of the sector.
+
+    ``importance [L]`` is what each number of the latent counts for.
+    """
     sector = first_guess.sector(config, batch["angles"][:, 0])
     angles = jnp.take_along_axis(found.angles, sector[:, None, None], axis=1)[:, 0]
     turned = angles - batch["angles"]
     turned = turned.at[:, 0].set(jnp.mod(turned[:, 0] + jnp.pi, 2.0 * jnp.pi) - jnp.pi)
     return {
-        "latent": jnp.mean((found.latent - batch["latent"]) ** 2),
+        "latent": jnp.mean(importance[None] * (found.latent - batch["latent"]) ** 2),
         "sector": jnp.mean(optax.losses.softmax_cross_entropy_with_integer_labels(found.log_odds, sector)),
         "angles": jnp.mean(jnp.sum(turned**2, axis=1)),
     }
 
 
-def make_step(config: GuessConfig, recipe: GuessRecipe, axis: str | None = AXIS):
-    """``step(state, batch) -> (state, metrics)``, pure; gradients are averaged over ``axis`` if given."""
+def make_step(config: GuessConfig, recipe: GuessRecipe, importance: np.ndarray, axis: str | None = AXIS):
+    """``step(state, batch) -> (state, metrics)``, pure; gradients are averaged over ``axis`` if given.
+
+    ``importance`` is that of :func:`losses`.
+    """
     optimizer = make_optimizer(recipe)
 
     def loss_fn(params, batch):
-        parts = losses(first_guess.guess(params, config, batch["picture"]), config, batch)
+        parts = losses(first_guess.guess(params, config, batch["picture"]), config, batch, importance)
         return parts["latent"] + parts["sector"] + _ANGLE_WEIGHT * parts["angles"], parts
 
     def step(state, batch):
@@ -151,7 +157,7 @@ def train_guess(
 
         return Task(
             state=lambda: fresh_state(first_guess.init(jax.random.key(recipe.seed), config), recipe),
-            step=make_step(config, recipe),
+            step=make_step(config, recipe, np.asarray(shape_prior.importance(prior[0]))),
             batch=batch,
             examples=recipe.batch,
             score=lambda params: score(params, config, prior, unseen, grids.grids(chosen)),

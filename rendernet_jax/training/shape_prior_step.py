@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import optax
 
 from rendernet_jax import shape_prior
-from rendernet_jax.errors import InputError
 from rendernet_jax.shape_prior import PriorConfig
 from rendernet_jax.training.step import AXIS, advance, fresh_state, make_optimizer
 
@@ -25,7 +24,6 @@ class PriorRecipe:
     weight_decay: float = 1e-4
     ema: float = 0.998
     clip: float = 1.0  # global gradient norm
-    accumulate: int = 8  # parts in which a batch is worked on, one after the other
     kl: float = 0.1  # weight of the latent's divergence from a unit normal, 1 for the evidence lower bound
     seed: int = 0
 
@@ -86,30 +84,10 @@ def make_step(config: PriorConfig, recipe: PriorRecipe, axis: str | None = AXIS)
         key = jax.random.fold_in(jax.random.key(recipe.seed), state["step"])
         if axis is not None:
             key = jax.random.fold_in(key, jax.lax.axis_index(axis))
-        metrics, gradient = _accumulate(loss_fn, state["params"], batch, key, recipe.accumulate)
+        (_, metrics), gradient = jax.value_and_grad(loss_fn, has_aux=True)(state["params"], batch, key)
         if axis is not None:
             gradient, metrics = jax.lax.pmean((gradient, metrics), axis)
         metrics["gradient_norm"] = optax.tree.norm(gradient)
         return advance(optimizer, recipe, state, gradient), metrics
 
     return step
-
-
-def _accumulate(loss_fn, params, batch, key, count):
-    """Mean of the figures and of the gradient over a batch, of which 1/count is worked on at a time.
-
-    Small parts take little memory, which on a CPU stays in the cache and with the process; blocks above 32 MB are asked
-    of the system anew, page by page, in every step.
-    """
-    size = len(batch)
-    if size % count:
-        raise InputError(f"accumulate: expected a divisor of the {size} shapes on each device, got {count}; change it")
-    parts = batch.reshape(count, size // count, *batch.shape[1:])
-
-    def add(total, part):
-        (_, figures), gradient = jax.value_and_grad(loss_fn, has_aux=True)(params, *part)
-        return jax.tree.map(jnp.add, total, (figures, gradient)), None
-
-    zeros = dict.fromkeys(("cells", "nats", "loss"), jnp.zeros(())), jax.tree.map(jnp.zeros_like, params)
-    total, _ = jax.lax.scan(add, zeros, (parts, jax.random.split(key, count)))
-    return jax.tree.map(lambda x: x / count, total)
