@@ -351,6 +351,10 @@ def test_checkpoints_keep_the_latest_two_and_the_best(tmp_path, state):
     kept = {"2", "4", "5"}
     assert {p.name for p in tmp_path.iterdir()} == kept | {f"{step}.sha256.json" for step in kept}
     assert int(checkpoints.restore({"step": jnp.asarray(0)})["step"]) == 5
+    reopened = Checkpoints(tmp_path)
+    for step, psnr in ((6, 29.0), (7, None)):
+        reopened.save(step, {"step": jnp.asarray(step)}, psnr)
+    assert {p.name for p in tmp_path.iterdir() if p.is_dir()} == {"2", "6", "7"}
     assert Checkpoints(tmp_path / "new").restore(state) is None
 
 
