@@ -1,5 +1,6 @@
 """Damage to what is kept: flipped bits, cuts and losses are told by name, and training goes back to what is good."""
 
+import contextlib
 import json
 import logging
 import shutil
@@ -7,8 +8,13 @@ import shutil
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from test_source import make_set
 
+from rendernet_jax import weights
+from rendernet_jax.data import shards
+from rendernet_jax.data.source import Source
 from rendernet_jax.errors import InputError
+from rendernet_jax.files import seal, unseal
 from rendernet_jax.training.checkpoints import Checkpoints
 
 
@@ -107,3 +113,72 @@ def test_a_manifest_without_score_and_seal_is_still_read(saved, tmp_path):
     path = tmp_path / "x" / "2.sha256.json"
     path.write_text(json.dumps(json.loads(path.read_text())["files"]))
     assert restored_step(tmp_path / "x") == 2
+
+
+# --- data sets and weights --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A data set as build_dataset seals it."""
+    folder = tmp_path_factory.mktemp("data") / "set"
+    make_set(folder, ["chair-1", "lamp-2", "table-3"])
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(seal(json.loads(path.read_text())), indent=1))
+    return folder
+
+
+def refuse(path, rng, damage, read):
+    """Damage a file, read what it belongs to, and mend the file: it is named, or what it says is unchanged."""
+    before = path.read_bytes()
+    damage(path, rng)
+    if path.exists() and path.suffix == ".json":
+        try:
+            if json.loads(path.read_bytes()) == json.loads(before):  # 1e5 and 1E5 are the same number
+                damage, read = None, lambda: None
+        except ValueError:
+            pass
+    try:
+        with pytest.raises(InputError) if damage else contextlib.nullcontext() as caught:
+            read()
+        assert damage is None or path.stem in str(caught.value)
+    finally:
+        path.write_bytes(before)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_to_any_file_of_a_data_set_is_named(data, damage):
+    rng = np.random.default_rng(0)
+    for path in files(data):
+        for _ in range(40 if path.suffix == ".json" else 8):
+            refuse(path, rng, damage, lambda: Source(data))
+    assert len(Source(data).names) == 3
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", weights.shipped())
+def test_damage_to_any_file_of_shipped_weights_is_named(tmp_path, monkeypatch, name, damage):
+    for suffix in (".npz", ".json"):
+        shutil.copy(weights.find_weights(name).with_suffix(suffix), tmp_path)
+    rng = np.random.default_rng(0)
+    assert "seal" in json.loads((tmp_path / f"{name}.json").read_text()), "written by weights.write_card"
+    for path, count in ((tmp_path / f"{name}.json", 60), (tmp_path / f"{name}.npz", 12)):
+        for _ in range(count):
+            refuse(path, rng, damage, lambda: weights.read_params(tmp_path / f"{name}.npz"))
+
+
+def test_a_sealed_object_is_what_it_was():
+    value = {"a": [1, 2.5], "b": {"c": None}}
+    assert unseal(json.loads(json.dumps(seal(value)))) == value == unseal(value)
+    for altered in ({**seal(value), "a": [1, 2.25]}, {**seal(value), "d": 1}, [1]):
+        with pytest.raises(ValueError):
+            unseal(altered)
+
+
+@pytest.mark.parametrize("file", ["../shards/000000.npz", "/etc/passwd", "shards/../../x.npz", 3, None])
+def test_no_path_of_a_manifest_leaves_its_folder(data, tmp_path, file):
+    manifest = unseal(json.loads((data / "manifest.json").read_text()))
+    manifest["shards"][1]["file"] = file
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="shard 1 without name, sha256, and a file shards/NUMBER.npz"):
+        shards.read_manifest(tmp_path)
