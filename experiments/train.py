@@ -45,7 +45,8 @@ _EMA = flags.DEFINE_float("ema", 0.999, "Decay of the weights' running mean.", l
 _BF16 = flags.DEFINE_bool("bf16", False, "Run the network in bfloat16 (GPU, TPU); parameters stay float32.")
 _WEIGHTS = flags.DEFINE_string("weights", None, "Start from these weights (shipped name or folder).")
 _EVAL_EVERY = flags.DEFINE_integer("eval_every", 500, "Steps between evaluations and checkpoints.", lower_bound=1)
-_PARALLEL = flags.DEFINE_enum("parallel", "pmap", ["pmap"], "How a batch is spread over local devices.")
+_ACCUMULATE = flags.DEFINE_integer("accumulate", 1, "Parts in which a batch is worked on, to save memory.", 1)
+_PARALLEL = flags.DEFINE_enum("parallel", "pmap", ["pmap", "sharding"], "How a batch is spread over all devices.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of initial weights, batches and lights.", 0, 2**31 - 1)
 
 
@@ -71,6 +72,7 @@ def main():
         rate=_RATE.value,
         ema=_EMA.value,
         bf16=_BF16.value,
+        accumulate=_ACCUMULATE.value,
         seed=_SEED.value,
     )
     if recipe.patch % config.multiple or config.size not in (None, recipe.patch):
@@ -96,6 +98,7 @@ def main():
         recipe,
         output,
         eval_every=_EVAL_EVERY.value,
+        parallel=_PARALLEL.value,
         warm_start=warm_start,
         inputs={"data": source.identity, "weights": warm_start_sha256},
         provenance={"command": command(), "data": source.description, **machine()},

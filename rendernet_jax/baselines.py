@@ -43,12 +43,12 @@ class EncoderDecoder(nnx.Module):
         outputs = sum(count for _, count in config.heads) * config.subpixel**2
         self.head = Conv(2, inputs, outputs, config.head_kernel, rngs=rngs, gain=0.1)
 
-    def __call__(self, grid, pose, key, dtype):
+    def __call__(self, grid, pose, keys, dtype):
         known = pose_numbers(pose)
         vector = self.encode(grid.astype(dtype))
         count = max(len(known), len(vector))
         joined = [jnp.broadcast_to(x, (count, x.shape[1])).astype(dtype) for x in (vector, known)]
-        x = self.decode(jnp.concatenate(joined, axis=-1), key)
+        x = self.decode(jnp.concatenate(joined, axis=-1), keys)
         return finish_heads(x, self.config.heads, {})
 
     def encode(self, x):
@@ -60,13 +60,13 @@ class EncoderDecoder(nnx.Module):
                 x = getattr(self, f"encode_blocks{i}")(x)
         return self.vector_act(self.vector(x.reshape(len(x), 1, 1, -1)))[:, 0, 0]
 
-    def decode(self, x, key):
+    def decode(self, x, keys):
         """Vector with pose ``[N, V + 11]`` -> raw pictures, float32, all heads in one array."""
         side = self.config.encoder.side
         x = self.spread_act(self.spread(x[:, None, None]).reshape(len(x), side, side, -1))
         for i in range(len(self.config.stages)):
             x = getattr(self, f"stage{i}")(x, None)
-            x = dropout(None if key is None else jax.random.fold_in(key, i), x, self.config.dropout)
+            x = dropout(keys, i, x, self.config.dropout)
         return depth_to_space(self.head(x), self.config.subpixel).astype(jnp.float32)
 
 

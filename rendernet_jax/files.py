@@ -1,6 +1,7 @@
 """Files that are seen either not at all or whole, and folders that one process at a time writes."""
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -16,6 +17,7 @@ except ImportError:  # Windows
 
 _PARTIAL = ".partial"
 _LOCK = ".lock"
+_SEAL = "seal"
 
 
 def write_atomically(path, content: bytes) -> None:
@@ -41,6 +43,29 @@ def write_json(path, value) -> None:
         ValueError: a number is NaN or infinite, for which JSON has no word.
     """
     write_atomically(path, (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+
+
+def seal(value: dict) -> dict:
+    """A JSON object with ``seal`` added, the sha256 of all else in it: whatever is altered later is noticed."""
+    return {**value, _SEAL: _digest(value)}
+
+
+def unseal(value: dict) -> dict:
+    """The object without its seal; one that never had a seal comes back as it is.
+
+    Raises:
+        ValueError: no object, or the seal is not that of the content.
+    """
+    if not isinstance(value, dict):
+        raise ValueError("expected a JSON object, got another structure")
+    content = {key: value[key] for key in value if key != _SEAL}
+    if _SEAL in value and value[_SEAL] != _digest(content):
+        raise ValueError("its content is not what its seal says; it was altered")
+    return content
+
+
+def _digest(value: dict) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def remove_leftovers(folder) -> None:

@@ -108,11 +108,15 @@ class StageModule(nnx.Module):
         return self.blocks(x) if self.has_blocks else x
 
 
-def dropout(key, x, rate):
-    """Each number zero with probability ``rate``, the others scaled up to keep the mean; ``x`` itself without a key."""
-    if key is None or not rate:
+def dropout(keys, place, x, rate):
+    """Each number zero with probability ``rate``, the others scaled up to keep the mean; ``x`` itself without keys.
+
+    ``keys [B]`` are those of the examples, so that an example loses the same numbers in whatever batch, on whatever
+    device it is; ``place`` is the dropout's number in the network.
+    """
+    if keys is None or not rate:
         return x
-    keep = jax.random.bernoulli(key, 1.0 - rate, x.shape)
+    keep = jax.vmap(lambda key: jax.random.bernoulli(jax.random.fold_in(key, place), 1.0 - rate, x.shape[1:]))(keys)
     return jnp.where(keep, x / (1.0 - rate), jnp.zeros((), x.dtype))
 
 

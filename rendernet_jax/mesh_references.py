@@ -6,16 +6,14 @@ folder serves any number of commands, and an interrupted one loses one mesh at m
 
 import dataclasses
 import functools
-import io
 import json
 import pathlib
-import zipfile
-import zlib
 from collections.abc import Callable
 
 import numpy as np
 
 from rendernet_jax import camera, rendering
+from rendernet_jax.array_files import read_arrays
 from rendernet_jax.data import shards
 from rendernet_jax.data.marching_cubes import marching_cubes
 from rendernet_jax.data.meshes import SUFFIXES, Mesh, load_mesh, normalise
@@ -138,9 +136,8 @@ def load_references(path: pathlib.Path) -> dict[str, np.ndarray]:
         InputError: the file is damaged.
     """
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            return {name: file[name].astype(np.float32) for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        return {name: array.astype(np.float32) for name, array in read_arrays(path.read_bytes()).items()}
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: expected kept references, got {error}; remove the file to make it again") from error
 
 

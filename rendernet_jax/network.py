@@ -59,10 +59,10 @@ class RenderNet(nnx.Module):
         outputs = sum(count for _, count in config.heads) * config.subpixel**2
         self.head = Conv(2, inputs, outputs, config.head_kernel, rngs=rngs, gain=0.1)
 
-    def __call__(self, grid, columns, key, dtype):
+    def __call__(self, grid, columns, keys, dtype):
         analytic = composite.analytic_features(grid[..., 0], columns) if self.config.analytic else None
         x = self.project(self.read(grid.astype(dtype)), analytic)
-        return self.finish(self.draw(x, key), analytic, grid)
+        return self.finish(self.draw(x, keys), analytic, grid)
 
     def read(self, x):
         """3D convolutions: camera grid ``[B, H, W, D, C]`` -> volume of features."""
@@ -75,7 +75,7 @@ class RenderNet(nnx.Module):
         x = self.projection(x)
         return x if analytic is None else jnp.concatenate([x, analytic[0].astype(x.dtype)], axis=-1)
 
-    def draw(self, x, key):
+    def draw(self, x, keys):
         """2D convolutions: flat features -> raw pictures, float32, all heads in one array."""
         remembered = []
         for i, stage in enumerate(self.config.stages):
@@ -83,7 +83,7 @@ class RenderNet(nnx.Module):
                 remembered.append(x)
             joined = remembered.pop() if stage.resample > 0 and remembered else None
             x = getattr(self, f"stage{i}")(x, joined)
-            x = dropout(None if key is None else jax.random.fold_in(key, i), x, self.config.dropout)
+            x = dropout(keys, i, x, self.config.dropout)
         return depth_to_space(self.head(x), self.config.subpixel).astype(jnp.float32)
 
     def finish(self, x, analytic, grid):
@@ -110,14 +110,14 @@ shapes, init, check_params = _wall.shapes, _wall.init, _wall.check
 bind = _wall.bind  # ``read``, ``project`` and ``draw`` of a RenderNet may be run one by one
 
 
-def apply(params: dict, config: Config, grid: jax.Array, columns=None, *, key=None, dtype=jnp.float32) -> dict:
+def apply(params: dict, config: Config, grid: jax.Array, columns=None, *, keys=None, dtype=jnp.float32) -> dict:
     """Run the network on a camera grid.
 
     Args:
         params: from :func:`init`.
         grid: ``[B, H, W, D, C]`` with D = ``config.depth``, C = ``config.channels``.
         columns: ``[B]`` or a number: columns of this width across the whole frame; W if None (no window).
-        key: dropout key; no dropout if None.
+        keys: dropout keys of the examples, ``[B]``; no dropout if None.
         dtype: of the arithmetic (float32 or bfloat16); results are float32.
 
     Returns:
@@ -137,10 +137,10 @@ def apply(params: dict, config: Config, grid: jax.Array, columns=None, *, key=No
         )
     check_params(params, config)
     columns = jnp.broadcast_to(jnp.asarray(grid.shape[2] if columns is None else columns, jnp.float32), grid.shape[:1])
-    return bind(params, config, dtype)(jnp.asarray(grid, jnp.float32), columns, key, dtype)
+    return bind(params, config, dtype)(jnp.asarray(grid, jnp.float32), columns, keys, dtype)
 
 
-def encode_decode(params: dict, config: Config, grid: jax.Array, pose: Pose, *, key=None, dtype=jnp.float32) -> dict:
+def encode_decode(params: dict, config: Config, grid: jax.Array, pose: Pose, *, keys=None, dtype=jnp.float32) -> dict:
     """Run an encoder-decoder (:mod:`rendernet_jax.baselines`) on object grids.
 
     Args:
@@ -148,7 +148,7 @@ def encode_decode(params: dict, config: Config, grid: jax.Array, pose: Pose, *, 
         config: one with an ``encoder``.
         grid: ``[B, X, Y, Z, C]``; B is 1 or the number of poses.
         pose: fields ``[N]`` or scalars.
-        key, dtype: as in :func:`apply`.
+        keys, dtype: as in :func:`apply`.
 
     Returns:
         for each head ``[N, size, size, c]``, within the ranges of :func:`apply`, size being ``config.size``.
@@ -157,4 +157,4 @@ def encode_decode(params: dict, config: Config, grid: jax.Array, pose: Pose, *, 
         InputError: the parameters do not fit the config.
     """
     check_params(params, config)
-    return bind(params, config, dtype)(jnp.asarray(grid, jnp.float32), pose, key, dtype)
+    return bind(params, config, dtype)(jnp.asarray(grid, jnp.float32), pose, keys, dtype)

@@ -101,7 +101,7 @@ def render_buffers(
     size: int = 512,
     *,
     window: Window | None = None,
-    key: jax.Array | None = None,
+    keys: jax.Array | None = None,
     dtype=jnp.float32,
 ) -> dict[str, jax.Array]:
     """G-buffer pictures of object grids.
@@ -113,7 +113,7 @@ def render_buffers(
         size: side of the picture in pixels.
         window: for a patch of ``size`` pixels, the part of the frame it shows; the whole frame if None. An
             encoder-decoder draws whole frames alone.
-        key: dropout key (training only).
+        keys: dropout keys of the examples, ``[N]`` (training only).
         dtype: of the network's arithmetic.
 
     Returns:
@@ -130,16 +130,16 @@ def render_buffers(
         )
     if config.encoder:
         check_grid(grid)
-        return network.encode_decode(params, config, grid, pose, key=key, dtype=dtype)
+        return network.encode_decode(params, config, grid, pose, keys=keys, dtype=dtype)
     side = size // config.upsample
 
     def draw(grid, pose, window):
         camera = camera_grid(grid, pose, (side, side, config.depth), window)
         columns = side if window is None else 2.0 * side / window.extent
-        return network.apply(params, config, camera, columns, key=key, dtype=dtype)
+        return network.apply(params, config, camera, columns, keys=keys, dtype=dtype)
 
     grid = jnp.asarray(grid, jnp.float32)
-    if window is not None or key is not None:  # patches are small, and drawn together
+    if window is not None or keys is not None:  # patches are small, and drawn together
         return draw(grid, pose, window)
     # A whole picture keeps every core of a CPU busy; one after the other, many take the memory of one.
     return over_poses(lambda grid, pose, _: jax.tree.map(lambda x: x[0], draw(grid[None], pose, None)), grid, pose)

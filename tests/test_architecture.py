@@ -8,6 +8,7 @@ ORDER = [
     "errors",
     "provenance",
     "files",
+    "array_files",
     "camera",
     "conv",
     "voxels",

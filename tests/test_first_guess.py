@@ -76,7 +76,7 @@ def test_sectors_wrap_around():
     assert parts["angles"] == pytest.approx(0.1**2 + 0.2**2, rel=1e-3)
     assert parts["sector"] == pytest.approx(math.log(8)) and parts["latent"] == 0
     one = jnp.zeros(12).at[3].set(12.0)
-    assert losses(found.replace(latent=2.0 * one / 12.0), CONFIG, batch, one)["latent"] == pytest.approx(4.0)
+    assert losses(found.replace(latent=one[None] / 6.0), CONFIG, batch, one)["latent"] == pytest.approx(4.0)
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,7 @@ def abstract_outputs(config, side, batch=1):
 
 
 def apply(config):
-    return jax.jit(lambda params, grid, key=None: network.apply(params, config, grid, key=key))
+    return jax.jit(lambda params, grid, keys=None: network.apply(params, config, grid, keys=keys))
 
 
 @pytest.fixture(scope="module")
@@ -204,19 +204,23 @@ def test_moving_the_object_moves_the_picture():
         assert np.ptp(first[:, 14:-14, 14:-22]) > 0.05
 
 
-def test_dropout_needs_a_key():
+def test_dropout_needs_keys():
     config = dataclasses.replace(MICRO, dropout=0.25)
     params, run = random_params(config), apply(config)
     grid = jnp.asarray(np.random.default_rng(4).random((1, 8, 8, 8, 1)), jnp.float32)
     plain = run(params, grid)["mask"]
     np.testing.assert_array_equal(plain, apply(MICRO)(params, grid)["mask"])
-    first, again, other = (run(params, grid, jax.random.key(k))["mask"] for k in (0, 0, 1))
+    first, again, other = (run(params, grid, jax.random.split(jax.random.key(k), 1))["mask"] for k in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - plain).max() > 1e-3 and np.abs(first - other).max() > 1e-3
 
 
 def test_dropout_keeps_three_quarters_and_the_mean():
-    found = layers.dropout(jax.random.key(0), jnp.ones((100, 100)), 0.25)
+    keys = jax.random.split(jax.random.key(0), 100)
+    found = layers.dropout(keys, 0, jnp.ones((100, 100)), 0.25)
+    alone = layers.dropout(keys[7:8], 0, jnp.ones((1, 100)), 0.25)
+    np.testing.assert_array_equal(found[7:8], alone)  # whatever stands beside an example
+    assert (layers.dropout(keys, 1, jnp.ones((100, 100)), 0.25) != found).mean() > 0.3
     assert set(np.unique(found)) == {0.0, np.float32(1 / 0.75)}
     assert float(found.mean()) == pytest.approx(1.0, abs=0.03)
 

@@ -1,5 +1,6 @@
 """The step's arithmetic, and a loop that survives kills, damage and bad numbers."""
 
+import functools
 import hashlib
 import json
 import logging
@@ -21,8 +22,8 @@ from rendernet_jax.config import preset
 from rendernet_jax.errors import InputError
 from rendernet_jax.training.checkpoints import Checkpoints
 from rendernet_jax.training.loop import make_batch, train
-from rendernet_jax.training.parallel import data_parallel
-from rendernet_jax.training.step import Recipe, init_state, make_step
+from rendernet_jax.training.parallel import MODES, data_parallel
+from rendernet_jax.training.step import Recipe, accumulate, init_state, make_step
 from rendernet_jax.training.validation import Evaluation
 
 pytestmark = pytest.mark.optax
@@ -120,9 +121,12 @@ def test_loss_falls_on_a_fixed_batch(params):
     assert int(state["step"]) == recipe.steps
 
 
+make_steps = functools.partial(make_step, CONFIG, RECIPE)
+
+
 def test_pmap_equals_jit_and_the_mean_forgets_the_start(state):
     """EMA: decay min(ema, (1 + n) / (10 + n)) after n steps."""
-    plain, mapped = jax.jit(make_step(CONFIG, RECIPE, axis=None)), data_parallel(make_step(CONFIG, RECIPE), devices=1)
+    plain, mapped = jax.jit(make_steps(None)), data_parallel(make_steps, devices=1)
     first, second, ema = state, state, leaves_of(state["ema"])
     for n in range(2):
         batch = make_batch(Balls(), RECIPE, n)
@@ -137,32 +141,89 @@ def test_pmap_equals_jit_and_the_mean_forgets_the_start(state):
     assert any(np.abs(a - b).max() > 1e-4 for a, b in zip(ema, leaves_of(first["params"]), strict=True))
 
 
-def test_batches_that_leave_a_device_idle_are_refused(state):
+def fit_line(parts, axis):
+    """A step that fits y = x w by one gradient step of size 1, a batch in parts; by hand, w + 2 mean(x (y - x w))."""
+
+    def loss_fn(w, batch, keys):
+        loss = jnp.mean((batch["y"] - batch["x"] * w) ** 2)
+        return loss, {"loss": loss}
+
+    def step(state, batch):
+        figures, gradient = accumulate(loss_fn, state["w"], batch, jax.random.split(jax.random.key(0), 4), parts)
+        gradient = gradient if axis is None else jax.lax.pmean(gradient, axis)
+        return {"w": state["w"] - gradient}, figures
+
+    return step
+
+
+@pytest.mark.parametrize("parts", [1, 2, 4])
+@pytest.mark.parametrize("mode", MODES)
+def test_modes_and_parts_of_a_batch_take_the_step_of_the_whole(mode, parts):
+    x, y = np.asarray([1, 2, -1, 0.5], np.float32), np.asarray([2, 5, 1, 0], np.float32)
+    step = data_parallel(functools.partial(fit_line, parts), mode)
+    state, figures = step(step({"w": jnp.zeros(())}, {"x": x, "y": y})[0], {"x": x, "y": y})
+    w = 0.0
+    for _ in range(2):
+        loss, w = np.mean((y - x * w) ** 2), w + 2 * np.mean(x * (y - x * w))
+    assert float(state["w"]) == pytest.approx(w, abs=1e-5) and float(figures["loss"]) == pytest.approx(loss, abs=1e-5)
+
+
+def test_batches_that_cannot_be_divided_are_refused(state):
     with pytest.raises(InputError, match="batch: expected a multiple of the 3 devices, got 2; change --batch"):
-        data_parallel(make_step(CONFIG, RECIPE), devices=3)(state, make_batch(Balls(), RECIPE, 0))
+        data_parallel(make_steps, devices=3)(state, make_batch(Balls(), RECIPE, 0))
+    with pytest.raises(InputError, match="accumulate: expected a divisor of the 4 examples on each device, got 3"):
+        fit_line(3, None)({"w": 0.0}, {"x": np.zeros(4), "y": np.zeros(4)})
 
 
-TWO_DEVICES = """
-import sys
+QUICK = "--xla_backend_optimization_level=0"  # each program runs a few times
+DEVICES = """
+import dataclasses, sys
 sys.path.insert(0, {tests!r})
 from test_training import *
-assert jax.local_device_count() == 2
+count = int(sys.argv[1])
+assert jax.device_count() == count
+config = dataclasses.replace(CONFIG, dropout=0.25)
 rng = np.random.default_rng(0)
-params = jax.tree.map(lambda s: jnp.asarray(0.1 * rng.normal(size=s.shape), s.dtype), network.shapes(CONFIG))
-batch, found = make_batch(Balls(), RECIPE, 0), []
-for step in (jax.jit(make_step(CONFIG, RECIPE, axis=None)), data_parallel(make_step(CONFIG, RECIPE))):
-    found.append(leaves_of(step(init_state(CONFIG, RECIPE, params), batch)))
-print(max(np.abs(a - b).max() for a, b in zip(*found)))
+params = jax.tree.map(lambda s: jnp.asarray(0.1 * rng.normal(size=s.shape), s.dtype), network.shapes(config))
+found = []
+for parts in (1, 2):
+    recipe = dataclasses.replace(RECIPE, batch=8, accumulate=parts)
+    for mode in MODES:
+        state = init_state(config, recipe, params)
+        step = data_parallel(functools.partial(make_step, config, recipe), mode)
+        for n in range(3):
+            state, figures = step(state, make_batch(Balls(), recipe, n))
+        assert all(leaf.sharding.device_set == set(jax.devices()) for leaf in jax.tree.leaves(state))
+        found.append(leaves_of(state))
+    for rows in (count - 1, count + 1) if count > 1 else ():  # a device would be idle; a batch that can't be split
+        try:
+            step(state, jax.tree.map(lambda x: x[:rows], make_batch(Balls(), recipe, 0)))
+        except InputError as error:
+            assert f"multiple of the {{count}} devices, got {{rows}}" in str(error)
+        else:
+            raise AssertionError(rows)
+np.savez(sys.argv[2], *[leaf for leaves in found for leaf in leaves], runs=len(found))
 """
 
 
 @pytest.mark.slow
-def test_two_devices_equal_one():
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
-    code = TWO_DEVICES.format(tests=str(pathlib.Path(__file__).parent))
-    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **flags}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert float(done.stdout.split()[-1]) < 1e-5
+def test_devices_modes_and_parts_of_a_batch_agree(tmp_path):
+    """1, 2 and 4 devices, both modes, the batch whole or in two parts, with dropout: twelve times the same state."""
+    runs = []
+    for count in (1, 2, 4):
+        flags = {"XLA_FLAGS": f"{QUICK} --xla_force_host_platform_device_count={count}", "JAX_PLATFORMS": "cpu"}
+        code = DEVICES.format(tests=str(pathlib.Path(__file__).parent))
+        command = [sys.executable, "-c", code, str(count), str(tmp_path / f"{count}.npz")]
+        done = subprocess.run(command, env={**os.environ, **flags}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        with np.load(tmp_path / f"{count}.npz") as file:
+            leaves = [file[f"arr_{i}"] for i in range(len(file.files) - 1)]
+            each = len(leaves) // int(file["runs"])
+            runs += [leaves[i : i + each] for i in range(0, len(leaves), each)]
+    assert len(runs) == 12
+    for run_ in runs[1:]:
+        for a, b in zip(runs[0], run_, strict=True):
+            np.testing.assert_allclose(b, a, atol=1e-5)
 
 
 def test_batches_depend_on_seed_and_index_alone():
@@ -290,6 +351,10 @@ def test_checkpoints_keep_the_latest_two_and_the_best(tmp_path, state):
     kept = {"2", "4", "5"}
     assert {p.name for p in tmp_path.iterdir()} == kept | {f"{step}.sha256.json" for step in kept}
     assert int(checkpoints.restore({"step": jnp.asarray(0)})["step"]) == 5
+    reopened = Checkpoints(tmp_path)
+    for step, psnr in ((6, 29.0), (7, None)):
+        reopened.save(step, {"step": jnp.asarray(step)}, psnr)
+    assert {p.name for p in tmp_path.iterdir() if p.is_dir()} == {"2", "6", "7"}
     assert Checkpoints(tmp_path / "new").restore(state) is None
 
 
@@ -356,7 +421,7 @@ def test_two_runs_do_not_share_a_folder(whole):
 
 
 def test_progress_is_told_where_there_is_no_terminal(tmp_path, params, capsys, monkeypatch):
-    monkeypatch.setattr("rendernet_jax.training.loop._LOG_EVERY", 1)
+    monkeypatch.setattr("rendernet_jax.training.task_loop._LOG_EVERY", 1)
     run(tmp_path, warm_start=params, recipe=Recipe(**{**vars(RECIPE), "steps": 2}))
     captured = capsys.readouterr()
     lines = captured.err.splitlines()

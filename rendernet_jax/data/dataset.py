@@ -25,7 +25,7 @@ from rendernet_jax.data.sheet import save_png
 from rendernet_jax.data.tasks import Task
 from rendernet_jax.data.voxelise import sampled, voxelise
 from rendernet_jax.errors import InputError
-from rendernet_jax.files import lock_folder, remove_leftovers, write_atomically, write_json
+from rendernet_jax.files import lock_folder, remove_leftovers, seal, write_atomically, write_json
 
 TIMEOUT = 900.0  # seconds for one shape
 _GENERATOR = 2  # another number whenever the same tasks and settings come to mean other bytes
@@ -190,13 +190,14 @@ def _make_plan(tasks: Sequence[Task], settings: Settings, arguments: dict) -> di
 
 def _make_manifest(plan: dict, tasks: Sequence[Task], made: dict, bad: dict) -> dict:
     packages = ("rendernet_jax", "numpy", "open3d", "open3d-cpu")
-    return {
+    manifest = {
         **plan,
         "counts": {"shapes": len(made), "views": len(made) * plan["settings"]["views"], "skipped": len(bad)},
         "packages": {name: version for name in packages if (version := _version(name))},
         "shards": [made[index] for index in sorted(made)],
         "skipped": [{"name": tasks[index].name, "reason": bad[index].reason} for index in sorted(bad)],
     }
+    return seal(manifest)
 
 
 def _version(package: str) -> str | None:

@@ -5,7 +5,6 @@ Procedural ones are made here, upright and whole, many times faster than a data 
 """
 
 import dataclasses
-import io
 import json
 import pathlib
 import sys
@@ -14,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rendernet_jax.array_files import read_arrays
 from rendernet_jax.data import pool, shards
 from rendernet_jax.data.families import make_shape
 from rendernet_jax.data.source import hold_back
@@ -150,8 +150,8 @@ def read_kept(folder, grid: int) -> list[Shape]:
     shapes = []
     for path in sorted(pathlib.Path(folder).glob("*.npz")):
         try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-                (side, *names), bits = json.loads(file["asked"].tobytes()), file["bits"]
+            arrays = read_arrays(path.read_bytes())
+            (side, *names), bits = json.loads(arrays["asked"].tobytes()), arrays["bits"]
         except Exception as error:
             raise InputError(f"{path}: expected kept grids, got {error!r}; make them again") from error
         if side != grid:
@@ -177,8 +177,8 @@ def _asked(job: _Job) -> np.ndarray:
 def _read(job: _Job) -> list[Shape] | None:
     """Shapes of a file, or None if it must be made: missing or damaged. Raises InputError if it is of other shapes."""
     try:
-        with np.load(io.BytesIO(job.path.read_bytes()), allow_pickle=False) as file:
-            asked, bits = file["asked"], file["bits"]
+        arrays = read_arrays(job.path.read_bytes())
+        asked, bits = arrays["asked"], arrays["bits"]
     except Exception:  # whatever is wrong with the file, it can be made again
         return None
     if not np.array_equal(asked, _asked(job)):

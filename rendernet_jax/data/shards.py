@@ -20,20 +20,23 @@ import hashlib
 import io
 import json
 import pathlib
+import re
 import zipfile
-import zlib
 
 import numpy as np
 
+from rendernet_jax.array_files import read_arrays
 from rendernet_jax.camera import Pose
 from rendernet_jax.errors import InputError
+from rendernet_jax.files import unseal
 
 SCHEMA = 1
 CHANNELS = ("mask", "normal", "depth", "ao", "contour")  # of the G-buffer that every view stores
 POSE_COLUMNS = ("azimuth", "elevation", "roll", "scale", "x", "y", "z", "inverse_distance")
 _COMPRESSION = 6
-_MAX_BYTES = 1 << 31  # of one array; a header that claims more is not read
-_BROKEN = (OSError, ValueError, EOFError, IndexError, RuntimeError, MemoryError)  # what reading a broken zip may raise
+_FILE = re.compile(r"shards/[0-9]+\.npz")
+_MANIFEST = ("schema", "generator", "arguments", "settings", "names_sha256")  # and, once it is finished:
+_FINISHED = ("counts", "packages", "shards", "skipped")
 
 
 def encode_view(channel: str, value: np.ndarray) -> np.ndarray:
@@ -119,17 +122,9 @@ def read_shard(path, digest: str | None = None) -> dict[str, np.ndarray]:
         content = pathlib.Path(path).read_bytes()
         if digest is not None and sha256(content) != digest:
             raise ValueError(f"a file whose SHA-256 is not the manifest's {digest[:12]}...")
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if any(entry.file_size > _MAX_BYTES for entry in archive.infolist()):
-                raise ValueError("an array above 2 GiB")
-            arrays = {
-                entry.filename.removesuffix(".npy"): np.lib.format.read_array(
-                    io.BytesIO(archive.read(entry)), allow_pickle=False
-                )
-                for entry in archive.infolist()
-            }
+        arrays = read_arrays(content)
         check_shard(arrays)
-    except (*_BROKEN, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, IndexError) as error:
         wanted = "expected a shard of a data set"
         raise InputError(f"{path}: {wanted}, got {error}; repeat the command that built it") from error
     return arrays
@@ -176,14 +171,37 @@ def read_manifest(folder) -> dict:
     path = pathlib.Path(folder) / "manifest.json"
     if not path.exists():
         raise InputError(f"data set: no {path}; build it with `python -m experiments.build_dataset --output={folder}`")
-    return read_description(path)
+    manifest = read_description(path)
+    if reason := _find_fault(manifest):
+        raise InputError(f"{path}: expected a manifest of a data set, got {reason}; build the data set again")
+    return manifest
+
+
+def _find_fault(manifest: dict) -> str:
+    """What a finished data set's manifest lacks of what is read of it; empty if nothing."""
+    settings, entries = manifest.get("settings"), manifest.get("shards")
+    if not isinstance(settings, dict) or not all(type(settings.get(key)) is int for key in ("views", "size", "grid")):
+        return "no settings views, size and grid"
+    if not isinstance(entries, list) or not entries:
+        return "no shards"
+    for index, entry in enumerate(entries):
+        named = isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in ("name", "file", "sha256"))
+        if not named or not _FILE.fullmatch(entry["file"]):  # no path leads out of the folder
+            return f"shard {index} without name, sha256, and a file shards/NUMBER.npz"
+    return ""
 
 
 def read_description(path: pathlib.Path) -> dict:
-    """A manifest, or the plan of a data set that is not finished. Raises InputError if it is not of this schema."""
+    """A manifest, or the plan of a data set that is not finished.
+
+    Raises:
+        InputError: it is not of this schema, or not as it was written.
+    """
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        description = unseal(json.loads(path.read_text(encoding="utf-8")))
+        if unknown := sorted(description.keys() - {*_MANIFEST, *_FINISHED}):
+            raise ValueError(f"the unknown key {unknown[0]!r}")
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected JSON, got {error}; remove it to build the data set again") from error
     if not isinstance(description, dict) or description.get("schema") != SCHEMA:
         raise InputError(f"{path}: expected a data set of schema {SCHEMA}; remove it to build the data set again")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rendernet_jax.array_files import read_array
 from rendernet_jax.errors import InputError
 from rendernet_jax.files import write_atomically
 
@@ -156,25 +157,9 @@ def _read_npz(path: Path) -> np.ndarray:
         name = "grid.npy" if "grid.npy" in names else names[0]
         size = archive.getinfo(name).file_size
         with archive.open(name) as stream:
-            return _read_array(stream, size)
+            return read_array(stream, size, _check_layout)
 
 
 def _read_npy(path: Path) -> np.ndarray:
     with path.open("rb") as stream:
-        return _read_array(stream, path.stat().st_size)
-
-
-def _read_array(stream, size: int) -> np.ndarray:
-    """One array of the NPY format out of ``size`` bytes, its header judged before its data is read."""
-    version = np.lib.format.read_magic(stream)
-    if version not in ((1, 0), (2, 0)):
-        raise InputError(f"expected the NPY format 1.0 or 2.0, got {version}; save the array with numpy.save")
-    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran_order, dtype = header(stream)
-    _check_layout(shape, dtype)
-    expected = math.prod(shape) * dtype.itemsize
-    data = stream.read(expected + 1) if expected <= size else b""
-    if len(data) != expected:
-        got = f"{size} with the header"
-        raise InputError(f"expected {expected} bytes of data for {dtype} {shape}, got {got}; write the file again")
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran_order else "C")
+        return read_array(stream, path.stat().st_size, _check_layout)

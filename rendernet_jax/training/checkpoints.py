@@ -3,15 +3,15 @@
 import hashlib
 import json
 import logging
+import math
 import os
 import pathlib
 
 import jax
 import orbax.checkpoint as ocp
-from orbax.checkpoint import checkpoint_managers
 
 from rendernet_jax.errors import InputError
-from rendernet_jax.files import write_json
+from rendernet_jax.files import seal, unseal, write_json
 
 _log = logging.getLogger(__name__)
 
@@ -19,22 +19,16 @@ _log = logging.getLogger(__name__)
 class Checkpoints:
     """The latest two and the best train states under one folder.
 
-    Orbax writes each step atomically; a manifest of sha256 sums, written last beside the step, marks it complete, and
-    is verified before anything is restored. A step without a manifest is an interrupted save.
+    Orbax writes each step atomically; a manifest of sha256 sums and the score, written last beside the step, marks it
+    complete, and is verified before anything is restored. A step without a manifest is an interrupted save, or an
+    interrupted deletion.
     """
 
     def __init__(self, folder: str | os.PathLike):
         self._folder = pathlib.Path(folder).resolve()
         self._folder.mkdir(parents=True, exist_ok=True)
-        policy = checkpoint_managers.AnyPreservationPolicy(
-            [
-                checkpoint_managers.LatestN(2),
-                checkpoint_managers.BestN(get_metric_fn=lambda metrics: metrics["psnr"], n=1),
-            ]
-        )
-        options = ocp.CheckpointManagerOptions(
-            preservation_policy=policy, enable_async_checkpointing=False, cleanup_tmp_directories=True
-        )
+        # What is kept is decided here: Orbax forgets scores when it is opened again, and then keeps what has none.
+        options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, cleanup_tmp_directories=True)
         # Named here, or a new process can't read what an earlier one saved before it saves something itself.
         handler = ocp.StandardCheckpointHandler()
         self._manager = ocp.CheckpointManager(self._folder, options=options, item_handlers=handler)
@@ -44,23 +38,26 @@ class Checkpoints:
         return any(self._folder.glob("*.sha256.json"))
 
     def _steps(self) -> list[int]:
-        return sorted(self._manager.all_steps(), reverse=True)
+        """Steps of which there is anything, the newest first."""
+        named = {int(path.name.split(".")[0]) for path in self._folder.glob("*.sha256.json")}
+        return sorted(named.union(self._manager.all_steps()), reverse=True)
 
-    def save(self, step: int, state: dict, psnr: float) -> None:
-        """Save a train state and its validation score; returns when it is on disk and marked by a manifest.
+    def save(self, step: int, state: dict, score: float | None = None) -> None:
+        """Save a train state and its score; returns when it is on disk and marked by a manifest.
 
         Steps from here on are deleted first: what a run left there that went on from an older one was not usable.
         """
         for stale in self._steps():
             if stale >= step:
-                self._manager.delete(stale)
-        self._manager.save(step, args=ocp.args.StandardSave(state), metrics={"psnr": float(psnr)}, force=True)
+                self._delete(stale)
+        self._manager.save(step, args=ocp.args.StandardSave(state), force=True)
         self._manager.wait_until_finished()
-        write_json(self._manifest(step), _checksums(self._folder / str(step)))
-        kept = {self._manifest(s).name for s in self._steps()}
-        for manifest in self._folder.glob("*.sha256.json"):
-            if manifest.name not in kept:
-                manifest.unlink()
+        manifest = {"files": _checksums(self._folder / str(step)), "score": None if score is None else float(score)}
+        write_json(self._manifest(step), seal(manifest))
+        steps = self._steps()
+        kept = {*steps[:2], max(steps, key=self._score)}
+        for old in set(steps) - kept:
+            self._delete(old)
 
     def restore(self, state: dict) -> dict | None:
         """The newest good train state with the structure of ``state``; None if no save was ever completed.
@@ -68,7 +65,7 @@ class Checkpoints:
         Raises:
             InputError: checkpoints exist, but none is whole and fits.
         """
-        problems = []
+        problems, saved_before = [], self.any_complete()
         for step in self._steps():
             try:
                 self._verify(step, state)
@@ -77,7 +74,7 @@ class Checkpoints:
             except Exception as error:  # whatever is wrong with one step, an older one may be good
                 problems.append(f"step {step}: {error}")
                 _log.error("checkpoint of step %d in %s is not usable: %s", step, self._folder, error)
-        if len(problems) == 1 and not self.any_complete():  # the first save was interrupted
+        if len(problems) == 1 and not saved_before:  # the first save was interrupted
             return None
         if problems:
             raise InputError(
@@ -89,10 +86,33 @@ class Checkpoints:
     def _manifest(self, step: int) -> pathlib.Path:
         return self._folder / f"{step}.sha256.json"
 
+    def _read_manifest(self, step: int) -> dict:
+        """Sums by file, and the score. Raises ValueError for a damaged one."""
+        path = self._manifest(step)
+        try:
+            content = unseal(json.loads(path.read_text(encoding="utf-8")))
+            content = content if "files" in content else {"files": content, "score": None}  # before scores were kept
+            content["score"], content["files"].items()
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise ValueError(f"its manifest {path.name} is damaged ({error})") from error
+        return content
+
+    def _score(self, step: int) -> float:
+        try:
+            score = self._read_manifest(step)["score"]
+        except (OSError, ValueError):
+            score = None
+        return -math.inf if score is None else score
+
+    def _delete(self, step: int) -> None:
+        self._manifest(step).unlink(missing_ok=True)  # first, so that what is half deleted is not taken for whole
+        if step in self._manager.all_steps():
+            self._manager.delete(step)
+
     def _verify(self, step: int, state: dict) -> None:
         if not self._manifest(step).is_file():
-            raise ValueError("it has no manifest: the save was interrupted")
-        expected, found = json.loads(self._manifest(step).read_text()), _checksums(self._folder / str(step))
+            raise ValueError(f"it has no manifest {self._manifest(step).name}: the save was interrupted")
+        expected, found = self._read_manifest(step)["files"], _checksums(self._folder / str(step))
         wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
         if wrong:
             raise ValueError(f"missing, added or altered files: {', '.join(wrong[:5])}")

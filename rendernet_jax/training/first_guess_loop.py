@@ -157,10 +157,10 @@ def train_guess(
 
         return Task(
             state=lambda: fresh_state(first_guess.init(jax.random.key(recipe.seed), config), recipe),
-            step=make_step(config, recipe, np.asarray(shape_prior.importance(prior[0]))),
+            make_step=functools.partial(make_step, config, recipe, np.asarray(shape_prior.importance(prior[0]))),
             batch=batch,
             examples=recipe.batch,
-            score=lambda params: score(params, config, prior, unseen, grids.grids(chosen)),
+            score=lambda params, _: score(params, config, prior, unseen, grids.grids(chosen)),
             figure="both",
             save=lambda params, facts: save_weights(folder, params, config, {**(provenance or {}), **facts}),
         )

@@ -1,28 +1,19 @@
-"""The training loop: data in, checkpoints, weights, a log and picture sheets out."""
+"""Training of the network: data in, checkpoints, weights, a log and picture sheets out."""
 
 import dataclasses
-import json
-import math
+import functools
 import pathlib
-import sys
-import time
 
 import numpy as np
-from tqdm import tqdm
 
 from rendernet_jax.config import Config, config_to_dict
 from rendernet_jax.data.source import TARGETS
 from rendernet_jax.errors import InputError
-from rendernet_jax.files import lock_folder
-from rendernet_jax.training.parallel import data_parallel
-from rendernet_jax.training.prefetch import Prefetch
-from rendernet_jax.training.run_folder import LOG, SHEETS, open_run, rewind_log
+from rendernet_jax.training.run_folder import SHEETS
 from rendernet_jax.training.step import Recipe, init_state, make_step
-from rendernet_jax.training.task_loop import fetch_finite
+from rendernet_jax.training.task_loop import Task, train_task
 from rendernet_jax.training.validation import Evaluation
 from rendernet_jax.weights import save_weights
-
-_LOG_EVERY = 50  # steps; figures are fetched from the device no more often
 
 
 def train(
@@ -32,20 +23,21 @@ def train(
     folder: pathlib.Path,
     *,
     eval_every: int = 500,
+    parallel: str = "pmap",
     warm_start: dict | None = None,
     inputs: dict | None = None,
     provenance: dict | None = None,
 ) -> dict:
-    """Train ``recipe.steps`` steps, or the rest of them if ``folder`` holds checkpoints of the same run.
+    """Train ``recipe.steps`` steps, or the rest of them; see :func:`rendernet_jax.training.task_loop.train_task`.
 
-    Writes into ``folder``: run.json (what the run is), log.jsonl (a line each 50 steps and two an evaluation),
-    checkpoints/ (latest two and best), weights.npz + weights.json (EMA weights of the best evaluation), and
+    Beside what that writes, ``folder`` gets weights.npz + weights.json (EMA weights of the best evaluation), and
     sheets/{step}.png (validation views: reference above, network below; of a network that draws images also what it
-    drew before any training). One process at a time may do so.
+    drew before any training).
 
     Args:
         source: has ``batch(rng, count, patch)``, ``validation``, ``views(indices, occupancy)`` and ``size``, see
             ``data.source.Source``.
+        parallel: see :func:`rendernet_jax.training.parallel.data_parallel`.
         warm_start: parameters to begin with; random if None.
         inputs: what identifies the data and the warm start, JSON values by name; a run is continued with equal ones
             only.
@@ -55,9 +47,7 @@ def train(
         the last evaluation's figures.
 
     Raises:
-        InputError: the folder holds another run, files of other origin, or damaged checkpoints; another process
-            trains there; there is nothing to validate on; no head that the data can judge; or the loss is not
-            finite, in which case the last good checkpoint stays.
+        InputError: there is nothing to validate on, no head that the data can judge, or what ``train_task`` raises.
     """
     if not len(source.validation):
         raise InputError("data set: expected at least one validation view, got none; build it with two shapes or more")
@@ -66,69 +56,23 @@ def train(
             f"config: expected network {config.name!r} for the data's {source.size} pixels, got one for {config.size}; "
             "fit it with config.fit_size"
         )
-    description = {
-        "config": config_to_dict(config),
-        "recipe": dataclasses.asdict(recipe),
-        "inputs": inputs or {},
-        "evaluation": {"eval_every": eval_every},
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    with lock_folder(folder):
-        checkpoints = open_run(folder, description)
+
+    def prepare() -> Task:
         state = init_state(config, recipe, warm_start)
-        evaluate = Evaluation(config, source, folder / SHEETS, state["ema"] if config.draws_images else None)
-        state = checkpoints.restore(state) or state
-        return _go_on(config, source, recipe, folder, eval_every, provenance or {}, checkpoints, state, evaluate)
+        return Task(
+            state=lambda: state,
+            make_step=functools.partial(make_step, config, recipe),
+            batch=functools.partial(make_batch, source, recipe),
+            examples=recipe.batch,
+            score=Evaluation(config, source, folder / SHEETS, state["ema"] if config.draws_images else None),
+            figure="psnr",
+            save=lambda params, facts: save_weights(folder, params, config, {**(provenance or {}), **facts}),
+            unit="patches",
+            score_first=config.draws_images,
+        )
 
-
-def _go_on(config, source, recipe, folder, eval_every, provenance, checkpoints, state, evaluate) -> dict:
-    """The steps that are left, from a train state; returns the last evaluation's figures."""
-    start = int(state["step"])
-    records = [record for record in rewind_log(folder / LOG, start) if "psnr" in record]
-    evaluations = [record for record in records if record["step"] > 0]
-    best = max((record["psnr"] for record in evaluations), default=-math.inf)
-    scores = {name: value for name, value in (evaluations or [{}])[-1].items() if name != "step"}
-    step = data_parallel(make_step(config, recipe))
-    batches = Prefetch(lambda i: make_batch(source, recipe, i), start, recipe.steps)
-    with batches, open(folder / LOG, "a") as log, tqdm(total=recipe.steps, initial=start, disable=None) as bar:
-
-        def write(record):
-            log.write(json.dumps(record, allow_nan=False) + "\n")
-            log.flush()
-
-        if config.draws_images and not records and start == 0:  # what it learns is seen beside what it began with
-            write({"step": 0, **evaluate(state["ema"], 0)})
-        unread, began, waited = [], time.perf_counter(), 0.0
-        for done in range(start + 1, recipe.steps + 1):
-            before = time.perf_counter()
-            batch = next(batches)
-            waited += time.perf_counter() - before
-            state, figures = step(state, batch)
-            unread.append(figures)
-            bar.update()
-            evaluating = done % eval_every == 0 or done == recipe.steps
-            if done % _LOG_EVERY == 0 or evaluating:
-                figures = fetch_finite(unread, done, write)
-                seconds = time.perf_counter() - began
-                speed = len(unread) * recipe.batch / seconds
-                write({"step": done, **figures, "patches_per_second": speed, "data_wait": waited / seconds})
-                bar.set_postfix_str(f"loss {figures['loss']:.4f}, {speed:.1f} patches/s")
-                left = (recipe.steps - done) * recipe.batch / speed / 60
-                progress = f"step {done}/{recipe.steps}, {speed:.1f} patches/s, {left:.0f} min left: "
-                if bar.disable:  # no terminal
-                    print(f"{progress}loss {figures['loss']:.4f}", file=sys.stderr, flush=True)
-                unread, began, waited = [], time.perf_counter(), 0.0
-            if evaluating:
-                scores = evaluate(state["ema"], done)
-                if scores["psnr"] > best:
-                    best = scores["psnr"]
-                    save_weights(folder, state["ema"], config, {**provenance, "step": done, **scores})
-                write({"step": done, **scores})
-                # Last: a run killed before this line repeats the evaluation, and what it wrote, when it goes on.
-                checkpoints.save(done, state, scores["psnr"])
-                bar.write(progress + ", ".join(f"{name} {value:.2f}" for name, value in scores.items()))
-                began = time.perf_counter()
-    return scores
+    description = {"config": config_to_dict(config), "recipe": dataclasses.asdict(recipe), "inputs": inputs or {}}
+    return train_task(folder, description, recipe.steps, eval_every, prepare, parallel)
 
 
 def make_batch(source, recipe: Recipe, index: int) -> dict:

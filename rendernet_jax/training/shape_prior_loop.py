@@ -1,6 +1,7 @@
 """Training of the shape prior: grids in, weights out."""
 
 import dataclasses
+import functools
 import pathlib
 
 import jax
@@ -54,10 +55,10 @@ def train_prior(
 
         return Task(
             state=lambda: init_state(config, recipe),
-            step=make_step(config, recipe),
+            make_step=functools.partial(make_step, config, recipe),
             batch=lambda index: make_batch(grids, recipe, index),
             examples=recipe.batch,
-            score=lambda params: score(reconstruct, params, grids),
+            score=lambda params, _: score(reconstruct, params, grids),
             figure="iou",
             save=save,
         )

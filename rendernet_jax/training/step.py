@@ -9,6 +9,7 @@ import optax
 from rendernet_jax import losses, network
 from rendernet_jax.camera import Light, Pose
 from rendernet_jax.config import Config
+from rendernet_jax.errors import InputError
 from rendernet_jax.rendering import render_buffers, targets
 from rendernet_jax.voxels import Window
 
@@ -28,6 +29,7 @@ class Recipe:
     ema: float = 0.999
     clip: float = 1.0  # global gradient norm
     bf16: bool = False
+    accumulate: int = 1  # parts in which a batch is worked on, one after the other
     seed: int = 0
 
 
@@ -52,12 +54,13 @@ def make_step(config: Config, recipe: Recipe, axis: str | None = AXIS):
     """``step(state, batch) -> (state, metrics)``, pure; gradients are averaged over ``axis`` if given.
 
     A batch is the dict that ``data.source.Source.batch`` makes, with a light for each example. Randomness comes from
-    the seed and the step alone, so that a resumed run repeats the interrupted one.
+    the seed, the step and the example's place in the whole batch alone: a resumed run repeats the interrupted one, and
+    devices and parts of a batch may be many or few.
     """
     optimizer = make_optimizer(recipe)
     dtype = jnp.bfloat16 if recipe.bf16 else jnp.float32
 
-    def loss_fn(params, batch, key):
+    def loss_fn(params, batch, keys):
         predicted = render_buffers(
             params,
             config,
@@ -65,24 +68,60 @@ def make_step(config: Config, recipe: Recipe, axis: str | None = AXIS):
             Pose(**batch["pose"]),
             recipe.patch,
             window=Window(batch["left"], batch["top"], batch["extent"]),
-            key=key,
+            keys=keys,
             dtype=dtype,
         )
         parts = losses.buffer_losses(predicted, targets(config, batch["target"]), Light(**batch["light"]))
-        return jnp.mean(losses.total(parts)), {name: jnp.mean(value) for name, value in parts.items()}
+        parts = {"loss": losses.total(parts), **parts}
+        return jnp.mean(parts["loss"]), {name: jnp.mean(value) for name, value in parts.items()}
 
     def step(state, batch):
         key = jax.random.fold_in(jax.random.key(recipe.seed), state["step"])
-        if axis is not None:
-            key = jax.random.fold_in(key, jax.lax.axis_index(axis))
-        (loss, parts), gradient = jax.value_and_grad(loss_fn, has_aux=True)(state["params"], batch, key)
-        metrics = {"loss": loss, **parts}
+        count = len(batch["grid"])
+        first = 0 if axis is None else jax.lax.axis_index(axis) * count
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(count))
+        metrics, gradient = accumulate(loss_fn, state["params"], batch, keys, recipe.accumulate)
         if axis is not None:
             gradient, metrics = jax.lax.pmean((gradient, metrics), axis)
         metrics["gradient_norm"] = optax.tree.norm(gradient)
         return advance(optimizer, recipe, state, gradient), metrics
 
     return step
+
+
+def accumulate(loss_fn, params: dict, batch: dict, keys: jax.Array, parts: int) -> tuple[dict, dict]:
+    """Mean of the figures and of the gradient over a batch, of which 1/``parts`` is worked on at a time.
+
+    A part takes every so-manieth example, so that each device holding a piece of the batch has a share of every part.
+
+    Args:
+        loss_fn: ``(params, batch, keys) -> (loss, figures)``, means over its examples.
+        batch: leaves ``[B, ...]``.
+        keys: of the examples, ``[B]``.
+
+    Raises:
+        InputError: B is no multiple of ``parts``.
+    """
+    gradient = jax.value_and_grad(loss_fn, has_aux=True)
+    if parts == 1:
+        (_, figures), found = gradient(params, batch, keys)
+        return figures, found
+    if len(keys) % parts:
+        raise InputError(
+            f"accumulate: expected a divisor of the {len(keys)} examples on each device, got {parts}; change --batch "
+            "or --accumulate"
+        )
+    split = lambda leaf: leaf.reshape(-1, parts, *leaf.shape[1:]).swapaxes(0, 1)  # noqa: E731
+
+    def add(total, part):
+        (_, figures), found = gradient(params, *part)
+        return jax.tree.map(jnp.add, total, (figures, found)), None
+
+    pieces = jax.tree.map(split, (batch, keys))
+    (_, figures), found = jax.eval_shape(gradient, params, *jax.tree.map(lambda leaf: leaf[0], pieces))
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), (figures, found))
+    total, _ = jax.lax.scan(add, zeros, pieces)
+    return jax.tree.map(lambda leaf: leaf / parts, total)
 
 
 def advance(optimizer: optax.GradientTransformation, recipe, state: dict, gradient: dict) -> dict:

@@ -1,6 +1,7 @@
-"""Training of small networks: checkpoints, the weights of the best evaluation, and a log, whatever the task is."""
+"""The training loop, whatever the task is: checkpoints, the weights of the best evaluation, and a log."""
 
 import dataclasses
+import functools
 import json
 import math
 import pathlib
@@ -26,16 +27,23 @@ class Task:
     """What is trained."""
 
     state: Callable[[], dict]  # a fresh train state: params, ema, opt_state, step
-    step: Callable  # (state, batch) -> (state, figures), averaged over the axis that data_parallel names
+    make_step: Callable  # axis -> step(state, batch) -> (state, figures), averaged over the axis if it is not None
     batch: Callable[[int], Any]  # by its number, of which it is a function
     examples: int  # in a batch
-    score: Callable[[dict], dict[str, float]]  # EMA parameters -> figures
+    score: Callable[[dict, int], dict[str, float]]  # EMA parameters, step -> figures
     figure: str  # the one of them that tells which is best: the higher the better
     save: Callable[[dict, dict], None]  # writes weights from EMA parameters, with these facts about them
+    unit: str = "examples"  # as the log calls them
+    score_first: bool = False  # whether it is seen beside what it began with
 
 
 def train_task(
-    folder: pathlib.Path, description: dict, steps: int, eval_every: int, prepare: Callable[[], Task]
+    folder: pathlib.Path,
+    description: dict,
+    steps: int,
+    eval_every: int,
+    prepare: Callable[[], Task],
+    parallel: str = "pmap",
 ) -> dict:
     """Train ``steps`` steps, or the rest of them if ``folder`` holds checkpoints of the same run.
 
@@ -45,6 +53,7 @@ def train_task(
     Args:
         description: what fixes the run, JSON values; a run is continued with an equal one only.
         prepare: called once the folder is known to be this run's.
+        parallel: see :func:`rendernet_jax.training.parallel.data_parallel`.
 
     Returns:
         the last evaluation's figures.
@@ -58,49 +67,41 @@ def train_task(
         checkpoints = open_run(folder, {**description, "evaluation": {"eval_every": eval_every}})
         task = prepare()
         state = task.state()
-        return _go_on(task, folder, steps, eval_every, checkpoints, checkpoints.restore(state) or state)
+        return _go_on(task, folder, steps, eval_every, parallel, checkpoints, checkpoints.restore(state) or state)
 
 
-def _go_on(task: Task, folder, steps: int, eval_every: int, checkpoints, state: dict) -> dict:
+def _go_on(task: Task, folder, steps: int, eval_every: int, parallel: str, checkpoints, state: dict) -> dict:
     """The steps that are left, from a train state; returns the last evaluation's figures."""
     start = int(state["step"])
-    evaluations = [record for record in rewind_log(folder / LOG, start) if task.figure in record]
+    records = [record for record in rewind_log(folder / LOG, start) if task.figure in record]
+    evaluations = [record for record in records if record["step"] > 0]
     best = max((record[task.figure] for record in evaluations), default=-math.inf)
     scores = {name: value for name, value in (evaluations or [{}])[-1].items() if name != "step"}
-    step = data_parallel(task.step)
+    step = data_parallel(task.make_step, parallel)
     batches = Prefetch(task.batch, start, steps)
-    with batches, open(folder / LOG, "a") as log, tqdm(total=steps, initial=start, disable=None) as bar:
-
-        def write(record):
-            log.write(json.dumps(record, allow_nan=False) + "\n")
-            log.flush()
-
-        unread, began = [], time.perf_counter()
+    with batches, open(folder / LOG, "a") as log, _Progress(task, steps, start) as progress:
+        write = functools.partial(_write_record, log)
+        if task.score_first and not records and start == 0:
+            write({"step": 0, **task.score(_first_copy(state["ema"]), 0)})
+        unread = []
         for done in range(start + 1, steps + 1):
-            state, figures = step(state, next(batches))
+            state, figures = step(state, progress.take(batches))
             unread.append(figures)
-            bar.update()
             evaluating = done % eval_every == 0 or done == steps
             if done % _LOG_EVERY == 0 or evaluating:
                 figures = fetch_finite(unread, done, write)
-                speed = len(unread) * task.examples / (time.perf_counter() - began)
-                write({"step": done, **figures, "examples_per_second": speed})
-                bar.set_postfix_str(f"loss {figures['loss']:.4f}, {speed:.1f} examples/s")
-                left = (steps - done) * task.examples / speed / 60
-                progress = f"step {done}/{steps}, {speed:.1f} examples/s, {left:.0f} min left: "
-                if bar.disable:  # no terminal
-                    print(f"{progress}loss {figures['loss']:.4f}", file=sys.stderr, flush=True)
-                unread, began = [], time.perf_counter()
+                write({"step": done, **figures, **progress.tell(done, len(unread), figures["loss"])})
+                unread = []
             if evaluating:
-                scores = task.score(state["ema"])
+                ema = _first_copy(state["ema"])
+                scores = task.score(ema, done)
                 if scores[task.figure] > best:
                     best = scores[task.figure]
-                    task.save(state["ema"], {"step": done, **scores})
+                    task.save(ema, {"step": done, **scores})
                 write({"step": done, **scores})
                 # Last: a run killed before this line repeats the evaluation, and what it wrote, when it goes on.
-                checkpoints.save(done, state, scores[task.figure])
-                bar.write(progress + ", ".join(f"{name} {value:.3f}" for name, value in scores.items()))
-                began = time.perf_counter()
+                checkpoints.save(done, _first_copy(state), scores[task.figure])
+                progress.tell_scores(scores)
     return scores
 
 
@@ -116,3 +117,54 @@ def fetch_finite(unread: list[dict], done: int, write) -> dict:
                 "last good checkpoint stands; lower --rate and choose a new --output"
             )
     return figures
+
+
+def _first_copy(tree):
+    """A replicated tree as one device holds it: neither checkpoints nor evaluations depend on the device count."""
+    return jax.tree.map(lambda leaf: leaf.addressable_data(0) if isinstance(leaf, jax.Array) else leaf, tree)
+
+
+def _write_record(log, record: dict) -> None:
+    log.write(json.dumps(record, allow_nan=False) + "\n")
+    log.flush()
+
+
+class _Progress:
+    """How fast it goes, on a terminal's bar or in lines on stderr; a context manager."""
+
+    def __init__(self, task: Task, steps: int, start: int):
+        self._task, self._steps = task, steps
+        self._bar = tqdm(total=steps, initial=start, disable=None)
+        self._line, self._began, self._waited = "", time.perf_counter(), 0.0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._bar.close()
+
+    def take(self, batches):
+        """The next batch; counts the time that is spent waiting for it."""
+        before = time.perf_counter()
+        batch = next(batches)
+        self._waited += time.perf_counter() - before
+        self._bar.update()
+        return batch
+
+    def tell(self, done: int, count: int, loss: float) -> dict:
+        """Show how far it is; returns the last ``count`` steps' speed, and the share of their time that data took."""
+        seconds = time.perf_counter() - self._began
+        unit, speed = self._task.unit, count * self._task.examples / seconds
+        self._bar.set_postfix_str(f"loss {loss:.4f}, {speed:.1f} {unit}/s")
+        left = (self._steps - done) * self._task.examples / speed / 60
+        self._line = f"step {done}/{self._steps}, {speed:.1f} {unit}/s, {left:.0f} min left: "
+        if self._bar.disable:  # no terminal
+            print(f"{self._line}loss {loss:.4f}", file=sys.stderr, flush=True)
+        figures = {f"{unit}_per_second": speed, "data_wait": self._waited / seconds}
+        self._began, self._waited = time.perf_counter(), 0.0
+        return figures
+
+    def tell_scores(self, scores: dict) -> None:
+        """Print an evaluation's figures, whose time does not count."""
+        self._bar.write(self._line + ", ".join(f"{name} {value:.3f}" for name, value in scores.items()))
+        self._began = time.perf_counter()

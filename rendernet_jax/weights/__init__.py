@@ -13,9 +13,10 @@ import ml_dtypes
 import numpy as np
 
 from rendernet_jax import first_guess, network, shape_prior
+from rendernet_jax.array_files import read_arrays
 from rendernet_jax.config import Config, config_from_dict
 from rendernet_jax.errors import InputError
-from rendernet_jax.files import write_atomically, write_json
+from rendernet_jax.files import seal, unseal, write_atomically, write_json
 from rendernet_jax.first_guess import GuessConfig
 from rendernet_jax.shape_prior import PriorConfig
 
@@ -90,18 +91,23 @@ def read_params(name: str | os.PathLike) -> tuple[dict, dict]:
     digest = hashlib.sha256(data).hexdigest()
     if digest != card["sha256"]:
         raise InputError(f"weights {path}: expected sha256 {card['sha256']}, got {digest}; the file is damaged")
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        flat = {key: arrays[key].view(ml_dtypes.bfloat16).astype(np.float32) for key in arrays.files}
+    try:
+        arrays = read_arrays(data)
+        flat = {key: array.view(ml_dtypes.bfloat16).astype(np.float32) for key, array in arrays.items()}
+    except ValueError as error:  # of another origin: the sum was right
+        raise InputError(f"weights {path}: expected arrays of bfloat16 bit patterns, got {error}") from error
     return unflatten({key: jnp.asarray(leaf) for key, leaf in flat.items()}), card["config"]
 
 
 def read_card(name: str | os.PathLike) -> dict:
-    """The JSON beside the weights: config, sha256, provenance. Raises InputError if it can't be read."""
+    """The JSON beside the weights: config, sha256, provenance. Raises InputError if it can't be read or was altered."""
     path = find_weights(name).with_suffix(".json")
     try:
-        card = json.loads(path.read_text())
+        card = unseal(json.loads(path.read_text(encoding="utf-8")))
         card["sha256"], card["config"]
-    except (ValueError, KeyError, TypeError) as error:
+        if unknown := sorted(card.keys() - {"sha256", "config", "provenance"}):
+            raise ValueError(f"unknown key {unknown[0]!r}")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"weights card {path}: expected JSON with sha256 and config, got {error!r}") from error
     return card
 
@@ -129,7 +135,12 @@ def save_weights(
         "provenance": provenance,
     }
     write_atomically(folder / f"{stem}.npz", data)
-    write_json(folder / f"{stem}.json", card)
+    write_card(folder / f"{stem}.json", card)
+
+
+def write_card(path: str | os.PathLike, card: dict) -> None:
+    """Write the JSON beside weights, as :func:`read_card` gives it: what is changed by other means is refused."""
+    write_json(path, seal(card))
 
 
 def flatten(tree: dict, prefix: str = "") -> dict:
