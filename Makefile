@@ -5,10 +5,10 @@ OUT ?= out/demo
 BIN := .venv/bin
 export MESH UP OUT PYTHON
 
-.PHONY: help setup demo test slow bench lint format lock
+.PHONY: help setup demo test slow bench lint format lock cards wheel
 
 help:
-	@echo "make setup | demo [MESH=path] [UP=z] [OUT=dir] | test | slow | bench | lint | format | lock"
+	@echo "make setup | demo [MESH=path] [UP=z] [OUT=dir] | test | slow | bench | lint | format | lock | cards | wheel"
 
 setup:
 	@sh third_party/setup.sh
@@ -34,6 +34,14 @@ lint: setup
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Model cards beside the weights, from their provenance.
+cards: setup
+	$(BIN)/python -m rendernet_jax.weights.cards
+
+# dist/*.whl of the commit that is checked out; the same commit gives the same bytes.
+wheel: setup
+	@sh third_party/wheel.sh
 
 # For maintainers, after a change of setup.cfg or requirements.in; needs uv (`pip install uv`).
 lock:
