@@ -28,6 +28,7 @@ ORDER = [
     "data",
     "training",
     "evaluation",
+    "exporting",
     "mesh_references",
     "comparison",
     "mesh_scores",
