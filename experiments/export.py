@@ -18,7 +18,7 @@ _SIZE = flags.DEFINE_integer("size", 512, "Side of the pictures, pixels.", 8, 10
 _GRID = flags.DEFINE_integer("grid", 64, "Voxels on each side of the grids it takes.", 4, 128)
 _PLATFORMS = flags.DEFINE_list("platforms", "cpu,cuda,tpu", "Where it shall run.")
 _GRADIENT = flags.DEFINE_bool("gradient", True, "Also hold its derivative (twice the file): jax.grad goes through it.")
-_OUTPUT = flags.DEFINE_string("output", None, "Folder for the artefact.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for the artefact; required.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace an artefact that is there already.")
 
 
