@@ -47,6 +47,7 @@ ORDER = [
     "fit_file",
     "reconstruction_report",
     "reconstruction",
+    "viewer",
     "benchmark",
 ]
 
