@@ -126,6 +126,7 @@ class Page:
         for widget in (self._output, self._size, *self._light):
             widget.on_update(lambda _: self._guard("Picture", self._follow_widgets))
         with gui.add_folder("Object"):
+            self._name = gui.add_markdown(_describe(session.thing))
             self._up = gui.add_dropdown("up axis of meshes", ("y", "z"))
             self._occupancy = gui.add_dropdown("voxels", ("coverage", "binary"))
             self._button(gui.add_upload_button("Load a mesh or voxels"), "Load", self._load)
@@ -194,9 +195,13 @@ class Page:
         self._wake.set()
 
     def _load(self, file) -> None:
-        with _as_file(file, SUFFIXES + VOXEL_SUFFIXES) as path:
-            thing = read_object(path, self._up.value, self._occupancy.value)
-        self._session.load(dataclasses.replace(thing, path=pathlib.Path(file.name)))
+        self._name.content = f"reading {file.name}"
+        try:
+            with _as_file(file, SUFFIXES + VOXEL_SUFFIXES) as path:
+                thing = read_object(path, self._up.value, self._occupancy.value)
+            self._session.load(dataclasses.replace(thing, path=pathlib.Path(file.name)))
+        finally:
+            self._name.content = _describe(self._session.thing)
         self._reference.visible, self._score.content = False, ""
         self._change(albedo=None)
 
@@ -281,6 +286,10 @@ class Page:
         self._timing.content = f"{frame.size} x {frame.size}: {1000 * frame.seconds:.0f} ms{moving}"
         if rest and self._with_voxels.value:
             self._show_voxels()
+
+
+def _describe(thing: Object) -> str:
+    return f"{thing.path.name}: {' x '.join(map(str, thing.grid.shape[1:4]))} voxels"
 
 
 def pad_to_aspect(picture: np.ndarray, aspect: float) -> np.ndarray:
