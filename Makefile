@@ -5,10 +5,10 @@ OUT ?= out/demo
 BIN := .venv/bin
 export MESH UP OUT PYTHON
 
-.PHONY: help setup demo test slow bench lint format lock cards wheel
+.PHONY: help setup demo test slow bench lint format lock cards docs wheel
 
 help:
-	@echo "make setup | demo [MESH=path] [UP=z] [OUT=dir] | test | slow | bench | lint | format | lock | cards | wheel"
+	@echo "make setup | demo [MESH=path] [UP=z] [OUT=dir] | test | slow | bench | lint | format | lock | cards | docs | wheel"
 
 setup:
 	@sh third_party/setup.sh
@@ -34,6 +34,11 @@ lint: setup
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Reference of the programming interface, out/docs/index.html; a warning is an error.
+docs: setup
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs/api out/docs
+	@echo "wrote out/docs/index.html"
 
 # Model cards beside the weights, from their provenance.
 cards: setup
