@@ -5,10 +5,10 @@ OUT ?= out/demo
 BIN := .venv/bin
 export MESH UP OUT PYTHON
 
-.PHONY: help setup demo test slow bench lint format lock
+.PHONY: help setup demo test slow bench lint format lock cards docs wheel
 
 help:
-	@echo "make setup | demo [MESH=path] [UP=z] [OUT=dir] | test | slow | bench | lint | format | lock"
+	@echo "make setup | demo [MESH=path] [UP=z] [OUT=dir] | test | slow | bench | lint | format | lock | cards | docs | wheel"
 
 setup:
 	@sh third_party/setup.sh
@@ -35,8 +35,21 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Reference of the programming interface, out/docs/index.html; a warning is an error.
+docs: setup
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs/api out/docs
+	@echo "wrote out/docs/index.html"
+
+# Model cards beside the weights, from their provenance.
+cards: setup
+	$(BIN)/python -m rendernet_jax.weights.cards
+
+# dist/*.whl of the commit that is checked out; the same commit gives the same bytes.
+wheel: setup
+	@sh third_party/wheel.sh
+
 # For maintainers, after a change of setup.cfg or requirements.in; needs uv (`pip install uv`).
 lock:
 	PATH="$(CURDIR)/$(BIN):$$PATH" uv pip compile --no-config --quiet --upgrade --universal --generate-hashes \
 	  --python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
-	  --extra mesh --extra dev setup.cfg third_party/requirements.in -o third_party/requirements.lock
+	  --extra mesh --extra export --extra viewer --extra dev setup.cfg third_party/requirements.in -o third_party/requirements.lock

@@ -11,6 +11,8 @@ from absl import app, flags, logging
 
 from rendernet_jax.errors import InputError
 
+from ._help import show_help
+
 _created: list[pathlib.Path] = []  # folders that prepare_output made, the outermost first
 
 
@@ -87,11 +89,14 @@ def refuse_existing(files: Iterable[pathlib.Path], overwrite: bool) -> None:
 
 
 def _parse(arguments: list[str]) -> list[str]:
+    if {"--help", "-help", "-h"} & set(arguments[1:]):
+        print(show_help(sys.modules["__main__"]))
+        sys.exit(0)
     try:
         return flags.FLAGS(arguments)
     except flags.Error as error:
         _fail(f"{error}; --help lists the flags")
-    except SystemExit:  # absl ends with 1 after --help
+    except SystemExit:  # absl ends with 1 after --helpfull
         sys.exit(0)
 
 

@@ -14,7 +14,7 @@ from absl import flags
 from . import _launch as launch
 
 _PRESET = flags.DEFINE_string("preset", "compact", "Network: compact, paper or tiny.")
-_OUTPUT = flags.DEFINE_string("output", None, "JSON file for the report.")
+_OUTPUT = flags.DEFINE_string("output", None, "JSON file for the report; required.")
 _SIZE = flags.DEFINE_integer("size", 512, "Side of the pictures, pixels.", 8, 1024)
 _BATCH = flags.DEFINE_integer("batch", 1, "Pictures at a time.", 1)
 _PATCH = flags.DEFINE_integer("patch", 160, "Side of the training patches, pixels.", 8, 1024)

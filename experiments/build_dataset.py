@@ -17,7 +17,7 @@ from absl import flags
 from . import _launch as launch
 
 _SOURCE = flags.DEFINE_string("source", "procedural", "'procedural', or a folder of obj, ply, off, stl or glb meshes.")
-_OUTPUT = flags.DEFINE_string("output", None, "Folder for the data set; an interrupted build there goes on.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for the data set, required; an interrupted build there goes on.")
 _SHAPES = flags.DEFINE_integer("shapes", 800, "Number of procedural shapes.", lower_bound=1)
 _FAMILIES = flags.DEFINE_list("families", ["all"], "'all', or procedural families, for example chair,table.")
 _VIEWS = flags.DEFINE_integer("views", 3, "Views of each shape.", 1, 1000)
@@ -49,7 +49,7 @@ def main():
     made = collections.Counter(shard["family"] or "files" for shard in manifest["shards"])
     print(", ".join(f"{family} {count}" for family, count in made.most_common()))
     counts = manifest["counts"]
-    print(f"{output}: complete, {counts['shapes']} shapes, {counts['views']} views, {counts['skipped']} skipped")
+    print(f"wrote {output}: complete, {counts['shapes']} shapes, {counts['views']} views, {counts['skipped']} skipped")
 
 
 def count_workers() -> int:

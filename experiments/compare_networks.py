@@ -12,9 +12,9 @@ from absl import flags
 
 from . import _launch as launch
 
-_DATA = flags.DEFINE_string("data", None, "Data set folder, made by build_dataset.")
-_MESHES = flags.DEFINE_string("meshes", None, "Folder of meshes to score on, searched with its sub-folders.")
-_OUTPUT = flags.DEFINE_string("output", None, "Folder for the table and the runs.")
+_DATA = flags.DEFINE_string("data", None, "Data set folder, made by build_dataset; required.")
+_MESHES = flags.DEFINE_string("meshes", None, "Folder of meshes to score on, searched with its sub-folders; required.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for the table and the runs; required.")
 _VARIANTS = flags.DEFINE_list("variants", None, "Which variants, in the order of training; all if not given.")
 _STEPS = flags.DEFINE_integer("steps", 500, "Optimiser steps of each.", lower_bound=1)
 _BATCH = flags.DEFINE_integer("batch", 8, "Patches a step, over all devices.", lower_bound=1)

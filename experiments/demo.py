@@ -23,8 +23,6 @@ _WEIGHTS = flags.DEFINE_string("weights", "compact", "Name of shipped weights, o
 _SIZE = flags.DEFINE_integer("size", 512, "Side of the pictures, pixels.", 8, 1024)
 _FRAMES = flags.DEFINE_integer("turntable", 36, "Frames of the turntable GIF.", 1, 720)
 
-_UNSEEN_CHAIR = 7_000_009  # no data set of the shipped weights holds this seed
-
 
 def main():
     """Flags to one job and a sheet."""
@@ -79,9 +77,10 @@ def is_demo(report_file: pathlib.Path) -> bool:
 
 def _write_example(path: pathlib.Path) -> str:
     from rendernet_jax.data.families import make_shape
+    from rendernet_jax.data.inputs import UNSEEN_CHAIR
     from rendernet_jax.data.meshes import save_mesh
 
-    save_mesh(path, make_shape("chair", _UNSEEN_CHAIR))
+    save_mesh(path, make_shape(*UNSEEN_CHAIR))
     return str(path)
 
 

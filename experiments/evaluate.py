@@ -14,8 +14,8 @@ from absl import flags
 
 from . import _launch as launch
 
-_MESHES = flags.DEFINE_string("meshes", None, "Folder of meshes, searched with its sub-folders.")
-_OUTPUT = flags.DEFINE_string("output", None, "Folder for the report.")
+_MESHES = flags.DEFINE_string("meshes", None, "Folder of meshes, searched with its sub-folders; required.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for the report; required.")
 _WEIGHTS = flags.DEFINE_list("weights", "compact", "Names of shipped weights and folders of training runs.")
 _OCCUPANCY = flags.DEFINE_list("occupancy", "coverage,binary", "How the meshes are voxelised.")
 _VIEWS = flags.DEFINE_integer("views", 4, "Views of each mesh.", 1, 4)

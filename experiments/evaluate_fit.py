@@ -30,7 +30,7 @@ _TRAINING = flags.DEFINE_string("training", None, "Folder 'grids' of the prior's
 _WEIGHTS = flags.DEFINE_string("weights", "compact", "Shipped weights by name, or the folder of a training run.")
 _SIZE = flags.DEFINE_integer("size", 256, "Side of the pictures, pixels.", 8, 1024)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of poses, lights and random starts.", lower_bound=0)
-_OUTPUT = flags.DEFINE_string("output", None, "Folder for the report.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for the report; required.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace a report that is there already; targets stay.")
 
 

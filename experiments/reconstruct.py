@@ -15,7 +15,7 @@ from absl import flags
 
 from . import _launch as launch
 
-_IMAGE = flags.DEFINE_string("image", None, "Photo: png, jpg or webp.")
+_IMAGE = flags.DEFINE_string("image", None, "Photo: png, jpg or webp; required.")
 _MASK = flags.DEFINE_string("mask", None, "Mask of the photo's size, white on the object; found if left out.")
 _MESH = flags.DEFINE_string("mesh", None, "Mesh file of the object, if its shape is known.")
 _VOXELS = flags.DEFINE_string("voxels", None, "Voxel file of the object, in place of --mesh.")
@@ -32,7 +32,7 @@ _SEED = flags.DEFINE_integer(
 _STARTS = flags.DEFINE_integer("starts", 64, "View directions that are tried, over the whole sphere.", 8, 1024)
 _FIX = flags.DEFINE_list("fix", "", "Some of pose,light,albedo,shape: held as --init gives them.")
 _INIT = flags.DEFINE_string("init", None, "JSON file with any of pose, light, albedo and shape, as fit.json has them.")
-_OUTPUT = flags.DEFINE_string("output", None, "Folder for what is found.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for what is found; required.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace a reconstruction that is there already.")
 
 
@@ -71,7 +71,8 @@ def main():
     )
     print(f"light azimuth {light['azimuth_deg']:.1f}, elevation {light['elevation_deg']:.1f} degrees")
     print(
-        f"mask IoU {fit['mask_iou']:.3f}, PSNR {show(fit['psnr'])} dB, {fit['seconds']:.1f} s; see {output}/report.html"
+        f"mask IoU {fit['mask_iou']:.3f}, PSNR {show(fit['psnr'])} dB, {fit['seconds']:.1f} s; "
+        f"wrote {output}/report.html and fit.json"
     )
     if fit["interrupted"]:
         print("interrupted: this is the best so far", file=sys.stderr)

@@ -10,8 +10,10 @@ from absl import flags
 from . import _launch as launch
 
 _OUTPUTS = "phong,toon,contour,ao,normal,depth,mask"
-_INPUT = flags.DEFINE_string("input", None, "Mesh (obj ply off stl glb), voxels (binvox npz npy), or a folder of them.")
-_OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.")
+_INPUT = flags.DEFINE_string(
+    "input", None, "Mesh (obj ply off stl glb), voxels (binvox npz npy), or a folder of them; required."
+)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for the results; required.")
 _UP = flags.DEFINE_enum("up", "y", ["y", "z"], "Upward axis of mesh files; never guessed.")
 _OCCUPANCY = flags.DEFINE_enum("occupancy", "coverage", ["coverage", "binary"], "How a mesh is voxelised.")
 _GRID = flags.DEFINE_integer("grid", 64, "Voxels on each side of a voxelised mesh.", 4, 128)

@@ -17,7 +17,9 @@ from absl import flags
 from . import _launch as launch
 
 _SCALE = flags.DEFINE_enum("scale", "small", ["small", "paper"], "How much is made, trained and scored.")
-_OUTPUT = flags.DEFINE_string("output", None, "Folder of the reproduction; an interrupted one there goes on.")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "Folder of the reproduction, required but for --dry_run; an interrupted one there goes on."
+)
 _MESHES = flags.DEFINE_string("meshes", None, "Folder of your own meshes, which are scored as well.")
 _UP = flags.DEFINE_enum("up", "y", ["y", "z"], "Upward axis of the files of --meshes; never guessed.")
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the commands in order, and run none.")

@@ -29,14 +29,14 @@ _SHADER = flags.DEFINE_string(
     f"What an image network draws. With --data one of {', '.join(_SHADERS)}, light at 35/40 degrees; with --pictures "
     "any name (default: that of their folder).",
 )
-_DATA = flags.DEFINE_string("data", None, "Data set folder, made by build_dataset.")
+_DATA = flags.DEFINE_string("data", None, "Data set folder, made by build_dataset; required, or --pictures.")
 _PICTURES = flags.DEFINE_string("pictures", None, "In place of --data: folder or tar of square png or jpg pictures.")
 _OBJECTS = flags.DEFINE_string("objects", None, "With --pictures: folder of the voxels or meshes they show.")
 _POSES = flags.DEFINE_string("poses", None, "With --pictures: JSON list of what each shows; default: names tell it.")
 _UP = flags.DEFINE_enum("up", "y", ["y", "z"], "Upward axis of mesh files of --objects; never guessed.")
 _OCCUPANCY = flags.DEFINE_enum("occupancy", "coverage", ["coverage", "binary"], "How --objects are voxelised.")
 _GRID = flags.DEFINE_integer("grid", 64, "Voxels on each side of a voxelised mesh of --objects.", 4, 128)
-_OUTPUT = flags.DEFINE_string("output", None, "Folder of the run; an interrupted run there goes on.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder of the run, required; an interrupted run there goes on.")
 _STEPS = flags.DEFINE_integer("steps", 10_000, "Optimiser steps.", lower_bound=1)
 _BATCH = flags.DEFINE_integer("batch", 6, "Patches a step, over all devices.", lower_bound=1)
 _PATCH = flags.DEFINE_integer("patch", None, "Side of a patch, pixels; default: 192, or a small view's.", lower_bound=8)

@@ -15,9 +15,9 @@ from absl import flags
 
 from . import _launch as launch
 
-_SHAPES = flags.DEFINE_string("shapes", None, "Folder 'grids' of the prior's training run.")
+_SHAPES = flags.DEFINE_string("shapes", None, "Folder 'grids' of the prior's training run; required.")
 _PRIOR = flags.DEFINE_string("prior", "shape_prior", "Shape prior by name, or the folder of its training.")
-_OUTPUT = flags.DEFINE_string("output", None, "Folder of the run; an interrupted run there goes on.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder of the run, required; an interrupted run there goes on.")
 _STEPS = flags.DEFINE_integer("steps", 4000, "Optimiser steps.", lower_bound=1)
 _BATCH = flags.DEFINE_integer("batch", 48, "Pictures a step, over all devices.", lower_bound=1)
 _RATE = flags.DEFINE_float("rate", 1e-3, "Peak learning rate of AdamW.", lower_bound=0.0)

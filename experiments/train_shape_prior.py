@@ -17,7 +17,7 @@ from absl import flags
 from . import _launch as launch
 
 _FURNITURE = "chair,stool,bench,sofa,table,shelf,cabinet,lamp"
-_OUTPUT = flags.DEFINE_string("output", None, "Folder of the run; an interrupted run there goes on.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder of the run, required; an interrupted run there goes on.")
 _SHAPES = flags.DEFINE_integer("shapes", 8000, "Number of procedural shapes; 0 for --data alone.", lower_bound=0)
 _FAMILIES = flags.DEFINE_list("families", _FURNITURE, "Procedural families, or 'all'.")
 _DATA = flags.DEFINE_list("data", [], "Folders of data sets made by build_dataset, whose grids are used too.")

@@ -29,6 +29,7 @@ ORDER = [
     "data",
     "training",
     "evaluation",
+    "exporting",
     "mesh_references",
     "comparison",
     "mesh_scores",
@@ -47,6 +48,7 @@ ORDER = [
     "fit_file",
     "reconstruction_report",
     "reconstruction",
+    "viewer",
     "benchmark",
 ]
 

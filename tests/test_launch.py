@@ -3,12 +3,14 @@
 import ast
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
 import pytest
 
 from experiments import _launch as launch
+from experiments._help import OTHER
 from rendernet_jax import __main__ as entry
 from rendernet_jax.errors import InputError
 
@@ -36,6 +38,7 @@ def run_main(body: str, *arguments: str) -> subprocess.CompletedProcess:
 import pathlib
 from absl import flags
 from experiments import _launch as launch
+from experiments._help import OTHER
 from rendernet_jax.errors import InputError
 OUTPUT, SIZE = flags.DEFINE_string("output", None, "Folder."), flags.DEFINE_integer("size", 1, "Side.")
 def main():
@@ -63,8 +66,27 @@ def test_help_shows_docstring_and_own_flags_and_imports_nothing_heavy(way, name)
     docstring = ast.get_docstring(ast.parse((ROOT / "experiments" / f"{name}.py").read_text(encoding="utf-8")))
     assert done.stdout.lstrip().startswith(docstring.splitlines()[0])
     assert f"python -m experiments.{name} --" in done.stdout, "an example command"
-    assert "--output:" in done.stdout
+    flags = [line for line in done.stdout.splitlines() if line.startswith("  --")]
+    assert any(line.startswith("  --output=") for line in flags) or name == "viewer"
     assert "alsologtostderr" not in done.stdout, "flags of other modules"
+    assert f"{OTHER}:" not in done.stdout, "give each flag a group in experiments/_help.py"
+    assert len(flags) == (ROOT / "experiments" / f"{name}.py").read_text(encoding="utf-8").count("flags.DEFINE_")
+
+
+@pytest.mark.parametrize("name", sorted(entry.launchers()))
+def test_every_launcher_says_what_it_wrote(name):
+    assert "wrote " in (ROOT / "experiments" / f"{name}.py").read_text(encoding="utf-8")
+
+
+def test_help_shows_values_ranges_and_defaults():
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.render", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    text = " ".join(done.stdout.split())
+    assert "--up=y|z Upward axis of mesh files; never guessed. (default: y)" in text
+    assert "--size=N Side of the pictures, pixels. [8 to 1024] (default: 512)" in text
+    assert "--[no]reference Also ray trace the mesh, and report PSNR against it. (default: off)" in text
+    assert re.search("Input: --input=.* View and light: --azimuth_deg=X .* Output: --output=", text)
 
 
 def test_helpers_are_not_listed_as_launchers():

@@ -2,16 +2,21 @@
 
 import ast
 import configparser
+import hashlib
 import importlib.metadata
+import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
+import zipfile
 
 import pytest
 
 import rendernet_jax
 from rendernet_jax import __main__ as entry
+from rendernet_jax.weights import cards, shipped
 
 ECHO = '''"""Writes."""
 import sys
@@ -44,7 +49,7 @@ def lock() -> str:
     return (ROOT / "third_party" / "requirements.lock").read_text(encoding="utf-8")
 
 
-def direct_dependencies(setup_cfg, extras=("mesh", "dev")) -> set[str]:
+def direct_dependencies(setup_cfg, extras=("mesh", "export", "viewer", "dev")) -> set[str]:
     lines = setup_cfg["options"]["install_requires"].split("\n")
     for extra in extras:
         lines += setup_cfg["options.extras_require"][extra].split("\n")
@@ -71,7 +76,7 @@ def imported_packages() -> set[str]:
 
 def test_declared_dependencies_are_those_that_are_imported(setup_cfg):
     distributions = importlib.metadata.packages_distributions()
-    imported = {canonical(distributions[name][0]) for name in imported_packages() - {"cv2", "open3d", "torch"}}
+    imported = {canonical(distributions[name][0]) for name in imported_packages() - {"cv2", "open3d", "torch", "viser"}}
     assert direct_dependencies(setup_cfg, extras=()) == imported
 
 
@@ -138,3 +143,53 @@ def test_runs_a_launcher_with_its_flags(monkeypatch, tmp_path):
 def test_unknown_launcher_names_the_known_ones():
     with pytest.raises(SystemExit, match="launcher: expected one of .*got 'rendre'"):
         entry.main(["rendre"])
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_model_card_agrees_with_the_provenance_and_says_what_it_is_for(name):
+    text = cards.card_path(name).read_text(encoding="utf-8")
+    assert text.endswith(cards.facts(name)), "run `make cards`"
+    assert text.startswith(f"# {name}\n") and "To be written" not in text
+    assert re.findall("^## .*", text, re.MULTILINE) == ["## Use", "## Limits", cards.MARK]
+
+
+def test_citation_names_this_version_and_licence(setup_cfg):
+    fields = dict(re.findall(r"^([\w-]+): (\S.*)$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE))
+    assert fields["version"] == setup_cfg["metadata"]["version"]
+    assert fields["license"] == setup_cfg["metadata"]["license"]
+
+
+def build_wheel(checkout, output, umask) -> pathlib.Path:
+    """The wheel that ``make wheel`` builds in a checkout."""
+    environment = os.environ | {"BIN": str(pathlib.Path(sys.executable).parent), "WHEELS": str(output)}
+    command = ["sh", str(checkout / "third_party" / "wheel.sh")]
+    done = subprocess.run(command, env=environment, umask=umask, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = output.glob("*.whl")
+    assert hashlib.sha256(wheel.read_bytes()).hexdigest() in done.stdout
+    return wheel
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (ROOT / ".git").exists() or not shutil.which("git"), reason="a wheel is built from a git commit"
+)
+def test_wheel_is_the_same_twice_and_runs_in_an_empty_environment(tmp_path):
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True, umask=0o077)
+    (clone / "rendernet_jax" / "weights" / "stray.npz").touch()
+    wheel, again = build_wheel(ROOT, tmp_path / "one", 0o022), build_wheel(clone, tmp_path / "two", 0o077)
+    assert wheel.name == again.name and wheel.read_bytes() == again.read_bytes()
+
+    names = zipfile.ZipFile(wheel).namelist()
+    for name in shipped():
+        assert {f"rendernet_jax/weights/{name}{suffix}" for suffix in (".npz", ".json", ".md")} <= set(names)
+    assert not [n for n in names if "stray" in n or n.startswith(("tests/", "experiments/"))]
+
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "empty")], check=True)
+    python = str(tmp_path / "empty" / "bin" / "python")
+    subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", "--no-index", str(wheel)], check=True)
+    done = subprocess.run([python, "-m", "rendernet_jax", "--help"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    listed = {line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")}
+    assert listed == set(entry.launchers())

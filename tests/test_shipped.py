@@ -83,9 +83,3 @@ def test_readme_example_runs(monkeypatch, capsys):
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     exec(compile(code, "README.md", "exec"), {})
     assert "Pose(" in capsys.readouterr().out
-
-
-def test_local_links_exist():
-    for document in (ROOT / "README.md", ROOT / "WORKSPACE.md"):
-        for link in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
-            assert (ROOT / link).exists(), f"{document.name}: {link}"
