@@ -3,12 +3,10 @@
 import dataclasses
 import json
 import math
-import pathlib
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
+import launching
 import numpy as np
 import pytest
 
@@ -25,7 +23,6 @@ from rendernet_jax.training.first_guess_loop import GuessRecipe, losses, train_g
 from rendernet_jax.weights import load_guess, load_prior, save_weights
 
 pytestmark = pytest.mark.optax
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 PRIOR = PRESETS["tiny"]
 CONFIG = GuessConfig(latent=PRIOR.latent, widths=(8, 8, 16, 16), hidden=32, sectors=8)
 SIDE = PRIOR.grid
@@ -118,15 +115,14 @@ def test_weights_of_another_network_are_refused(trained, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("run", "arguments", "message"),
     [
-        (["--shapes=nowhere"], "--output: expected a value"),
-        (["--shapes=nowhere", "--output=x", "--prior=compact"], "expected those of a shape prior"),
+        (launching.start, ["--shapes=nowhere"], "--output: expected a value"),
+        (launching.call, ["--shapes=nowhere", "--output=x", "--prior=compact"], "expected those of a shape prior"),
     ],
 )
-def test_bad_flags_give_one_line(tmp_path, arguments, message):
-    command = [sys.executable, "-m", "experiments.train_first_guess", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+def test_bad_flags_give_one_line(tmp_path, run, arguments, message):
+    done = run("train_first_guess", *arguments)
     assert done.returncode == 1 and done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ") and message in line

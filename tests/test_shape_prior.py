@@ -2,12 +2,10 @@
 
 import dataclasses
 import json
-import pathlib
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
+import launching
 import numpy as np
 import pytest
 
@@ -22,7 +20,6 @@ from rendernet_jax.training.shape_prior_step import PriorRecipe, divergence, gri
 from rendernet_jax.weights import load_prior, save_weights
 
 pytestmark = pytest.mark.optax
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONFIG = PRESETS["tiny"]
 RECIPE = PriorRecipe(steps=6, batch=4, rate=3e-3, ema=0.9, accumulate=2)
 SIDE = CONFIG.grid
@@ -279,11 +276,6 @@ def test_number_that_is_none_stops_training(tmp_path):
 # --- launcher -------------------------------------------------------------------------------------------------------
 
 
-def launch(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "experiments.train_shape_prior", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -296,7 +288,7 @@ def launch(*arguments: str) -> subprocess.CompletedProcess:
 )
 def test_bad_flags_give_one_line(tmp_path, arguments, message):
     output = tmp_path / "run"
-    done = launch(*arguments, *([f"--output={output}"] if arguments else []))
+    done = launching.call("train_shape_prior", *arguments, *([f"--output={output}"] if arguments else []))
     assert done.returncode == 1 and done.stdout == "" and not output.exists()
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ") and message in line
@@ -304,7 +296,7 @@ def test_bad_flags_give_one_line(tmp_path, arguments, message):
 
 def test_launcher_trains(tmp_path):
     arguments = ["--preset=tiny", "--shapes=3", "--families=stool", "--workers=0", "--steps=2", f"--output={tmp_path}"]
-    done = launch(*arguments)
+    done = launching.start("train_shape_prior", *arguments)
     assert done.returncode == 0, done.stderr
     assert "iou_stool" in done.stdout
     assert load_prior(tmp_path)[1].name == "tiny"
