@@ -102,6 +102,7 @@ def test_grids_of_other_sizes_are_resampled(params):
 
 
 def test_pictures_are_differentiable_by_pose_light_and_grid(params):
+    @jax.jit
     def brightness(grid, azimuth, light):
         return jnp.mean(render(params, SMALL, grid, Pose(azimuth=azimuth), light, size=SIZE))
 

@@ -40,7 +40,7 @@ def test_splats_and_photos_of_the_same_thing_look_alike():
     grid = chair(4, 6, 64)
     pose = Pose(0.7, 0.4, 0.1, 1.0, (0.0, 0.0, 0.0), 0.3)
     drawn = splat(find_surface(grid), pose, (0.3, 0.5))
-    photographed = silhouette.silhouette(jnp.asarray(grid)[None], pose, 128)[0][..., None]
+    photographed = jax.jit(silhouette.silhouette, static_argnums=2)(jnp.asarray(grid)[None], pose, 128)[0][..., None]
     mask = np.zeros((200, 200, 1), np.float32)
     mask[50:178, 20:148] = photographed
     seen = first_guess.crop(np.full((200, 200, 3), 0.4, np.float32), mask)
@@ -69,7 +69,7 @@ def test_sectors_wrap_around():
     np.testing.assert_array_equal(first_guess.sector(CONFIG, jnp.asarray(centres - 2 * math.pi)), np.arange(8))
     found = first_guess.Guess(jnp.zeros((1, 12)), jnp.zeros((1, 8)), jnp.zeros((1, 8, 3)).at[0, 4, 0].set(math.pi))
     batch = {"latent": np.zeros((1, 12)), "angles": np.asarray([[-math.pi + 0.1, 0.0, 0.2]], np.float32)}
-    parts = losses(found, CONFIG, batch)
+    parts = jax.jit(losses, static_argnums=1)(found, CONFIG, batch)
     assert parts["angles"] == pytest.approx(0.1**2 + 0.2**2, rel=1e-3)
     assert parts["sector"] == pytest.approx(math.log(8)) and parts["latent"] == 0
 
@@ -78,9 +78,9 @@ def test_sectors_wrap_around():
 def trained(tmp_path_factory):
     """A guess that saw nine chairs for a few seconds, by the latents of an untrained prior."""
     folder = tmp_path_factory.mktemp("guess")
-    params = shape_prior.init(jax.random.key(0), PRIOR)
+    params = jax.jit(shape_prior.init, static_argnums=1)(jax.random.key(0), PRIOR)
     known = jnp.asarray(np.stack([chair(3 + i, 3 + i) for i in range(4)]))
-    prior = {**params, "gallery": shape_prior.encode(params, PRIOR, known)}, PRIOR
+    prior = {**params, "gallery": jax.jit(shape_prior.encode, static_argnums=1)(params, PRIOR, known)}, PRIOR
     shapes = [Shape(f"chair-{i}", "chair", shards.encode_bits(chair(3 + i % 3, 3 + i // 3))) for i in range(9)]
     recipe = GuessRecipe(steps=250, batch=16, rate=3e-3, ema=0.9)
     scores = train_guess(CONFIG, prior, lambda: GridSet(shapes, SIDE, 0.2), recipe, folder, eval_every=250)
@@ -94,7 +94,7 @@ def test_views_of_unseen_shapes_are_guessed(trained):
     assert config == CONFIG
     pose = Pose(0.75, 0.3)
     look = splat(find_surface(shards.decode_bits(shapes[4].bits, SIDE)), pose, (0.2, 0.6))
-    found = first_guess.guess(params, config, look[None])
+    found = jax.jit(first_guess.guess, static_argnums=1)(params, config, look[None])
     best = int(found.log_odds[0].argmax())
     turned = np.mod(np.asarray(found.angles[0, best, 0]) - 0.75 + math.pi, 2 * math.pi) - math.pi
     assert abs(turned) < 0.8
