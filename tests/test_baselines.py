@@ -27,7 +27,7 @@ SIZE = SMALL.size
 
 @pytest.fixture(scope="module")
 def params():
-    return network.init(jax.random.key(0), SMALL)
+    return jax.jit(network.init, static_argnums=1)(jax.random.key(0), SMALL)
 
 
 def draw(params, grid, pose):

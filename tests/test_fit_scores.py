@@ -218,7 +218,7 @@ def folder(tmp_path_factory):
     save_mesh(folder / "meshes" / "wedges" / "wedge.ply", _wedge())
     (folder / "meshes" / "broken.ply").write_bytes(b"ply\n")
     config = preset("tiny")
-    weights.save_weights(folder, network.init(jax.random.key(0), config), config, {})
+    weights.save_weights(folder, jax.jit(network.init, static_argnums=1)(jax.random.key(0), config), config, {})
     return folder
 
 

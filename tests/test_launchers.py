@@ -63,7 +63,7 @@ def folder(tmp_path_factory):
     """Weights of an untrained network, a voxel file and a folder with a mesh."""
     folder = tmp_path_factory.mktemp("launchers")
     config = preset("tiny")
-    weights.save_weights(folder, network.init(jax.random.key(0), config), config, {})
+    weights.save_weights(folder, jax.jit(network.init, static_argnums=1)(jax.random.key(0), config), config, {})
     write_voxels(folder / "box.npz", np.ones((8, 8, 8, 1), np.float32))
     (folder / "meshes").mkdir()
     (folder / "meshes" / "cube.off").write_text(CUBE_OFF)

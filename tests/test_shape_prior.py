@@ -37,7 +37,7 @@ def boxes(count: int) -> list[Shape]:
 
 @pytest.fixture(scope="module")
 def params():
-    return shape_prior.init(jax.random.key(1), CONFIG)
+    return jax.jit(shape_prior.init, static_argnums=1)(jax.random.key(1), CONFIG)
 
 
 # --- network --------------------------------------------------------------------------------------------------------
