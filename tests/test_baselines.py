@@ -27,7 +27,7 @@ SIZE = SMALL.size
 
 @pytest.fixture(scope="module")
 def params():
-    return network.init(jax.random.key(0), SMALL)
+    return jax.jit(network.init, static_argnums=1)(jax.random.key(0), SMALL)
 
 
 def draw(params, grid, pose):
@@ -102,6 +102,7 @@ def test_grids_of_other_sizes_are_resampled(params):
 
 
 def test_pictures_are_differentiable_by_pose_light_and_grid(params):
+    @jax.jit
     def brightness(grid, azimuth, light):
         return jnp.mean(render(params, SMALL, grid, Pose(azimuth=azimuth), light, size=SIZE))
 

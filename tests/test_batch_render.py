@@ -18,13 +18,15 @@ from rendernet_jax.data.meshes import Mesh, save_mesh
 from rendernet_jax.data.voxel_files import write_voxels
 from rendernet_jax.errors import InputError
 
+init = jax.jit(network.init, static_argnums=1)
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Weights of an untrained network, a box as mesh, and a voxel file."""
     folder = tmp_path_factory.mktemp("files")
     config = preset("tiny")
-    weights.save_weights(folder, network.init(jax.random.key(0), config), config, {})
+    weights.save_weights(folder, init(jax.random.key(0), config), config, {})
     (folder / "inputs").mkdir()
     corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 2) for z in (0, 1)], np.float32)
     quads = [(0, 1, 3, 2), (4, 5, 7, 6), (0, 1, 5, 4), (2, 3, 7, 6), (0, 2, 6, 4), (1, 3, 7, 5)]
@@ -162,7 +164,7 @@ def test_other_weights_of_one_config_use_the_same_program(folder, tmp_path):
     batch_render.run(_job(folder, tmp_path / "a"))
     compiled = evaluation._draw._cache_size()
     config = preset("tiny")
-    weights.save_weights(tmp_path, network.init(jax.random.key(1), config), config, {})
+    weights.save_weights(tmp_path, init(jax.random.key(1), config), config, {})
     batch_render.run(_job(folder, tmp_path / "b", weights=str(tmp_path)))
     assert evaluation._draw._cache_size() == compiled
     assert (_read(tmp_path / "a" / "0000_phong.png") != _read(tmp_path / "b" / "0000_phong.png")).any()
@@ -177,14 +179,14 @@ def test_other_weights_of_one_config_use_the_same_program(folder, tmp_path):
 )
 def test_weights_without_a_head_that_a_flag_needs(folder, tmp_path, heads, changes, lacking):
     config = preset("tiny", heads)
-    weights.save_weights(tmp_path, network.init(jax.random.key(0), config), config, {})
+    weights.save_weights(tmp_path, init(jax.random.key(0), config), config, {})
     with pytest.raises(InputError, match=f"without {lacking}"):
         batch_render.run(_job(folder, tmp_path / "out", weights=str(tmp_path), **changes))
 
 
 def test_pictures_that_are_no_numbers_are_an_error(folder, tmp_path, monkeypatch):
     config = preset("tiny")
-    broken = jax.tree.map(lambda leaf: leaf * np.float32(np.nan), network.init(jax.random.key(0), config))
+    broken = jax.tree.map(lambda leaf: leaf * np.float32(np.nan), init(jax.random.key(0), config))
     weights.save_weights(tmp_path, broken, config, {})
     with pytest.raises(InputError, match="NaN"):
         batch_render.run(_job(folder, tmp_path / "out", weights=str(tmp_path)))

@@ -1,13 +1,11 @@
 import importlib.util
 import json
-import os
-import pathlib
-import subprocess
 import sys
 import time
 
 import jax
 import jax.numpy as jnp
+import launching
 import numpy as np
 import pytest
 
@@ -16,7 +14,6 @@ from rendernet_jax.benchmark import growth, kernels, processes, report, rivals, 
 from rendernet_jax.config import BUFFERS, Config, Stage, Volume, preset
 from rendernet_jax.errors import InputError
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Every kind of layer that a preset may have: even kernels, strides, transposed convolutions, no analytic features.
 MIXED = Config(
     name="mixed",
@@ -289,17 +286,16 @@ def test_report_of_a_small_network(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "arguments, said",
+    "run, arguments, said",
     [
-        (["--preset=huge"], "preset: expected one of"),
-        (["--growth", "--sizes=128,big"], "--sizes: expected whole numbers above 0, got 128,big"),
-        (["--preset=tiny", "--growth", "--sizes=64,66"], "size: expected a multiple of 4"),
-        (["--growth", "--kernels"], "--growth: expected alone"),
+        (launching.start, ["--preset=huge"], "preset: expected one of"),
+        (launching.call, ["--growth", "--sizes=128,big"], "--sizes: expected whole numbers above 0, got 128,big"),
+        (launching.call, ["--preset=tiny", "--growth", "--sizes=64,66"], "size: expected a multiple of 4"),
+        (launching.call, ["--growth", "--kernels"], "--growth: expected alone"),
     ],
 )
-def test_bad_input_ends_in_one_line(tmp_path, arguments, said):
-    command = [sys.executable, "-m", "experiments.benchmark", "--notorch", f"--output={tmp_path}/new/x.json"]
-    done = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, env=os.environ)
+def test_bad_input_ends_in_one_line(tmp_path, run, arguments, said):
+    done = run("benchmark", "--notorch", f"--output={tmp_path}/new/x.json", *arguments)
     assert done.returncode == 1 and done.stderr.startswith(f"error: {said}") and done.stderr.count("\n") == 1
     assert not (tmp_path / "new").exists()
 

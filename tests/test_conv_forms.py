@@ -19,17 +19,23 @@ def reference(x, kernel, strides):
     return jax.lax.conv_general_dilated(x, kernel, strides, "SAME", dimension_numbers=LAYOUT[x.ndim - 2])
 
 
+def normals(*shapes):
+    """Random arrays by NumPy, which need no compilation."""
+    rng = np.random.default_rng(0)
+    return [jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in shapes]
+
+
 def agree(found, expected, shapes):
     """Values and gradients, by input and kernel, of two functions at random arrays of these shapes."""
-    keys = jax.random.split(jax.random.key(0), 3)
-    x, kernel = (jax.random.normal(key, shape) for key, shape in zip(keys, shapes))
+    result = jax.eval_shape(expected, *(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes))
+    x, kernel, weights = normals(*shapes, result.shape)
     outcomes = []
     for function in (found, expected):
         y, pull = jax.vjp(jax.jit(function), x, kernel)
-        outcomes.append((y, *jax.jit(pull)(jax.random.normal(keys[2], y.shape))))
+        outcomes.append((y, *jax.jit(pull)(weights)))
     for a, b in zip(*outcomes, strict=True):
         assert a.shape == b.shape
-        np.testing.assert_allclose(a, b, atol=2e-6 * float(jnp.abs(b).max()) * np.sqrt(kernel.size / kernel.shape[-1]))
+        np.testing.assert_allclose(a, b, atol=2e-6 * float(np.abs(b).max()) * np.sqrt(kernel.size / kernel.shape[-1]))
 
 
 @pytest.mark.parametrize("channels", [(3, 5), (WIDE, WIDE)])
@@ -67,25 +73,24 @@ def test_transposed(sides, channels):
 
 @pytest.mark.parametrize("shape", [((3, 2, 5, 6, 4), (3, 3, 4, 5)), ((3, 2, 4, 5, 6, 2), (3, 3, 3, 2, 3))])
 def test_maps_over_a_further_axis_and_differentiates_twice(shape):
-    x, kernel = (jax.random.normal(jax.random.key(i), s) for i, s in enumerate(shape))
-    mapped = jax.vmap(conv, (0, None))(x, kernel)
-    np.testing.assert_allclose(mapped[1], conv(x[1], kernel), atol=1e-5)
-    twice = jax.grad(lambda x, f: jnp.sum(jax.grad(lambda x: jnp.sum(f(x, kernel) ** 3))(x) ** 2), argnums=0)
+    x, kernel = normals(*shape)
+    mapped = jax.jit(jax.vmap(conv, (0, None)))(x, kernel)
+    np.testing.assert_allclose(mapped[1], jax.jit(conv)(x[1], kernel), atol=1e-5)
+    once = lambda x, f: jax.grad(lambda x: jnp.sum(f(x, kernel) ** 3))(x)  # noqa: E731
+    twice = jax.jit(jax.grad(lambda x, f: jnp.sum(once(x, f) ** 2)), static_argnums=1)
     wanted = twice(x[0], lambda x, kernel: reference(x, kernel, None))
-    np.testing.assert_allclose(twice(x[0], conv), wanted, rtol=2e-4, atol=2e-4 * float(jnp.abs(wanted).max()))
+    np.testing.assert_allclose(twice(x[0], conv), wanted, rtol=2e-4, atol=2e-4 * float(np.abs(wanted).max()))
 
 
 def test_forward_mode_equals_reverse_mode():
     """One Jacobian-vector product against one vector-Jacobian product, through both rules and both ranks."""
     for shape, side in (((2, 5, 6, WIDE), (3, 3)), ((1, 4, 5, 6, 3), (3, 3, 3))):
-        keys = jax.random.split(jax.random.key(1), 5)
-        x, kernel = jax.random.normal(keys[0], shape), jax.random.normal(keys[1], (*side, shape[-1], WIDE))
-        moved = jax.random.normal(keys[2], x.shape), jax.random.normal(keys[3], kernel.shape)
-        y, forward = jax.jvp(conv, (x, kernel), moved)
-        weights = jax.random.normal(keys[4], y.shape)
-        reverse = jax.vjp(conv, x, kernel)[1](weights)
-        total = sum(jnp.vdot(a, b) for a, b in zip(moved, reverse, strict=True))
-        np.testing.assert_allclose(jnp.vdot(weights, forward), total, rtol=1e-4)
+        kernels = (*side, shape[-1], WIDE)
+        x, kernel, *moved, weights = normals(shape, kernels, shape, kernels, (*shape[:-1], WIDE))
+        _, forward = jax.jit(lambda *inputs: jax.jvp(conv, inputs[:2], inputs[2:]))(x, kernel, *moved)
+        reverse = jax.jit(lambda x, kernel, weights: jax.vjp(conv, x, kernel)[1](weights))(x, kernel, weights)
+        total = sum(np.vdot(a, b) for a, b in zip(moved, reverse, strict=True))
+        np.testing.assert_allclose(np.vdot(weights, forward), total, rtol=1e-4)
 
 
 def test_one_by_one_is_vmap():

@@ -3,12 +3,10 @@
 import dataclasses
 import json
 import math
-import pathlib
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
+import launching
 import numpy as np
 import pytest
 
@@ -25,7 +23,6 @@ from rendernet_jax.training.first_guess_loop import GuessRecipe, losses, train_g
 from rendernet_jax.weights import load_guess, load_prior, save_weights
 
 pytestmark = pytest.mark.optax
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 PRIOR = PRESETS["tiny"]
 CONFIG = GuessConfig(latent=PRIOR.latent, widths=(8, 8, 16, 16), hidden=32, sectors=8)
 SIDE = PRIOR.grid
@@ -43,7 +40,7 @@ def test_splats_and_photos_of_the_same_thing_look_alike():
     grid = chair(4, 6, 64)
     pose = Pose(0.7, 0.4, 0.1, 1.0, (0.0, 0.0, 0.0), 0.3)
     drawn = splat(find_surface(grid), pose, (0.3, 0.5))
-    photographed = silhouette.silhouette(jnp.asarray(grid)[None], pose, 128)[0][..., None]
+    photographed = jax.jit(silhouette.silhouette, static_argnums=2)(jnp.asarray(grid)[None], pose, 128)[0][..., None]
     mask = np.zeros((200, 200, 1), np.float32)
     mask[50:178, 20:148] = photographed
     seen = first_guess.crop(np.full((200, 200, 3), 0.4, np.float32), mask)
@@ -72,7 +69,7 @@ def test_sectors_wrap_around():
     np.testing.assert_array_equal(first_guess.sector(CONFIG, jnp.asarray(centres - 2 * math.pi)), np.arange(8))
     found = first_guess.Guess(jnp.zeros((1, 12)), jnp.zeros((1, 8)), jnp.zeros((1, 8, 3)).at[0, 4, 0].set(math.pi))
     batch = {"latent": np.zeros((1, 12)), "angles": np.asarray([[-math.pi + 0.1, 0.0, 0.2]], np.float32)}
-    parts = losses(found, CONFIG, batch, jnp.ones(12))
+    parts = jax.jit(losses, static_argnums=1)(found, CONFIG, batch, jnp.ones(12))
     assert parts["angles"] == pytest.approx(0.1**2 + 0.2**2, rel=1e-3)
     assert parts["sector"] == pytest.approx(math.log(8)) and parts["latent"] == 0
     one = jnp.zeros(12).at[3].set(12.0)
@@ -83,9 +80,9 @@ def test_sectors_wrap_around():
 def trained(tmp_path_factory):
     """A guess that saw nine chairs for a few seconds, by the latents of an untrained prior."""
     folder = tmp_path_factory.mktemp("guess")
-    params = shape_prior.init(jax.random.key(0), PRIOR)
+    params = jax.jit(shape_prior.init, static_argnums=1)(jax.random.key(0), PRIOR)
     known = jnp.asarray(np.stack([chair(3 + i, 3 + i) for i in range(4)]))
-    prior = {**params, "gallery": shape_prior.encode(params, PRIOR, known)}, PRIOR
+    prior = {**params, "gallery": jax.jit(shape_prior.encode, static_argnums=1)(params, PRIOR, known)}, PRIOR
     shapes = [Shape(f"chair-{i}", "chair", shards.encode_bits(chair(3 + i % 3, 3 + i // 3))) for i in range(9)]
     recipe = GuessRecipe(steps=250, batch=16, rate=3e-3, ema=0.9)
     scores = train_guess(CONFIG, prior, lambda: GridSet(shapes, SIDE, 0.2), recipe, folder, eval_every=250)
@@ -99,7 +96,7 @@ def test_views_of_unseen_shapes_are_guessed(trained):
     assert config == CONFIG
     pose = Pose(0.75, 0.3)
     look = splat(find_surface(shards.decode_bits(shapes[4].bits, SIDE)), pose, (0.2, 0.6))
-    found = first_guess.guess(params, config, look[None])
+    found = jax.jit(first_guess.guess, static_argnums=1)(params, config, look[None])
     best = int(found.log_odds[0].argmax())
     turned = np.mod(np.asarray(found.angles[0, best, 0]) - 0.75 + math.pi, 2 * math.pi) - math.pi
     assert abs(turned) < 0.8
@@ -120,15 +117,14 @@ def test_weights_of_another_network_are_refused(trained, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("run", "arguments", "message"),
     [
-        (["--shapes=nowhere"], "--output: expected a value"),
-        (["--shapes=nowhere", "--output=x", "--prior=compact"], "expected those of a shape prior"),
+        (launching.start, ["--shapes=nowhere"], "--output: expected a value"),
+        (launching.call, ["--shapes=nowhere", "--output=x", "--prior=compact"], "expected those of a shape prior"),
     ],
 )
-def test_bad_flags_give_one_line(tmp_path, arguments, message):
-    command = [sys.executable, "-m", "experiments.train_first_guess", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+def test_bad_flags_give_one_line(tmp_path, run, arguments, message):
+    done = run("train_first_guess", *arguments)
     assert done.returncode == 1 and done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ") and message in line

@@ -3,13 +3,11 @@
 import dataclasses
 import functools
 import json
-import pathlib
-import subprocess
-import sys
 import types
 
 import jax
 import jax.numpy as jnp
+import launching
 import numpy as np
 import pytest
 from PIL import Image
@@ -23,7 +21,6 @@ from rendernet_jax.fit_scores import FAILED, Found
 from rendernet_jax.fit_targets import Target
 from rendernet_jax.inverse import schedules, silhouette
 
-ROOT = pathlib.Path(__file__).parent.parent
 SIZE = 32
 TURN = 7.0  # degrees that a stand-in method is off
 
@@ -221,7 +218,7 @@ def folder(tmp_path_factory):
     save_mesh(folder / "meshes" / "wedges" / "wedge.ply", _wedge())
     (folder / "meshes" / "broken.ply").write_bytes(b"ply\n")
     config = preset("tiny")
-    weights.save_weights(folder, network.init(jax.random.key(0), config), config, {})
+    weights.save_weights(folder, jax.jit(network.init, static_argnums=1)(jax.random.key(0), config), config, {})
     return folder
 
 
@@ -376,16 +373,10 @@ def test_bad_flags_are_one_line(folder, tmp_path):
         "got 'guess'": [shapes, "--methods=guess", untrained, output],
         "--overwrite": [shapes, untrained, "--output={tmp}/done"],
     }
-    started = {}
-    for index, (message, given) in enumerate(cases.items()):  # side by side, since most of it is waiting for imports
-        arguments = [flag.format(new=tmp_path / f"new{index}", tmp=tmp_path) for flag in given]
-        command = [sys.executable, "-m", "experiments.evaluate_fit", *arguments]
-        started[message] = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-    for message, process in started.items():
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 1 and errors.startswith("error: ") and errors.count("\n") == 1, errors
-        assert message in errors
+    for index, (message, given) in enumerate(cases.items()):
+        run = launching.call if index else launching.start
+        done = run("evaluate_fit", *(flag.format(new=tmp_path / f"new{index}", tmp=tmp_path) for flag in given))
+        assert done.returncode == 1 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
+        assert message in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["done"]
     assert (tmp_path / "done" / "report.md").read_text() == "mine"

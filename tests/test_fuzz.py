@@ -1,4 +1,4 @@
-"""Every reader of files from anywhere, given thousands of damaged ones: it reads what is sound, or raises InputError."""
+"""Every reader of files from anywhere, given many damaged ones: it reads what is sound, or raises InputError."""
 
 import io
 import json

@@ -17,6 +17,7 @@ from rendernet_jax.inverse.unknowns import Unknowns
 
 CONFIG = preset("tiny")
 SIZE = 32
+silhouettes = jax.jit(silhouette.silhouette, static_argnums=2)
 
 
 def angle_between(a: Pose, b: Pose) -> float:
@@ -119,13 +120,13 @@ def bracket():
 def test_a_sheet_of_little_coverage_is_opaque_and_nothing_else_grows():
     grid = np.zeros((1, 32, 32, 32, 1), np.float32)
     grid[0, 8:24, 8:24, 16] = 0.25
-    picture = silhouette.silhouette(silhouette.opaque(grid, 32), Pose(), 64)[0]
+    picture = silhouettes(silhouette.opaque(grid, 32), Pose(), 64)[0]
     assert picture[32, 32] > 0.9 and picture[8, 8] == 0
 
 
 def test_search_gives_each_start_the_size_and_place_of_the_mask(bracket):
     pose = Pose(0.6, 0.4, 0.0, 0.8, (0.15, -0.1, 0.0))
-    mask = silhouette.silhouette(bracket, pose, 32)[0]
+    mask = silhouettes(bracket, pose, 32)[0]
     start = unknowns.from_pose(Pose(0.6, 0.4))
     moved, losses = jax.jit(silhouette.search)(bracket, mask, jnp.stack([start, start.at[0].set(2.5)]))
     np.testing.assert_allclose(moved[0], unknowns.from_pose(pose), atol=0.02)
@@ -134,7 +135,7 @@ def test_search_gives_each_start_the_size_and_place_of_the_mask(bracket):
 
 def test_refinement_by_silhouette_recovers_a_pose(bracket):
     pose = Pose(0.6, 0.4, 0.1, 0.9, (0.1, -0.05, 0.0))
-    mask = silhouette.silhouette(bracket, pose, 64)[0]
+    mask = silhouettes(bracket, pose, 64)[0]
     start = unknowns.from_pose(Pose(0.7, 0.32, 0.0, 0.85, (0.05, 0.0, 0.0)))
     free = jnp.ones(7).at[6].set(0.0)
     refine = jax.jit(lambda start: silhouette.refine(bracket, mask, start, free, 12))
@@ -148,15 +149,13 @@ def test_refinement_by_silhouette_recovers_a_pose(bracket):
 
 @pytest.fixture(scope="module")
 def params():
-    return network.init(jax.random.key(0), CONFIG)
+    return jax.jit(network.init, static_argnums=1)(jax.random.key(0), CONFIG)
 
 
 def test_refinement_through_the_network_lowers_the_loss_and_holds_what_is_fixed(params, bracket):
     """An untrained network is a function like any other: what it draws at one pose is found again from another."""
     truth = Unknowns(unknowns.from_pose(Pose(0.6, 0.4)), jnp.asarray([0.5, 0.6, 0.1]), jnp.asarray([0.8]))
-    buffers = photometric._look(params, CONFIG, bracket, truth.pose, SIZE)
-    picture = photometric.draw(buffers, truth.light[None], truth.albedo[None])[0]
-    mask = buffers["mask"][0]
+    picture, mask = jax.jit(lambda point: photometric.draw_point(params, CONFIG, bracket, point, SIZE))(truth)
     start = Unknowns(truth.pose + 0.02, truth.light, jnp.asarray([0.7]))
     free = jax.tree.map(jnp.ones_like, start)
     free = free.replace(light=jnp.zeros(3))

@@ -21,6 +21,7 @@ from rendernet_jax.training.shape_prior_step import PriorRecipe, init_state, mak
 pytestmark = pytest.mark.optax
 CONFIG, PRIOR = preset("tiny"), PRESETS["tiny"]
 SIDE = PRIOR.grid
+silhouettes = jax.jit(silhouette.silhouette, static_argnums=2)
 
 
 def chair(seat: int, back: int, width: int) -> np.ndarray:
@@ -42,13 +43,13 @@ def prior():
     for _ in range(recipe.steps):
         state, _ = step(state, grids)
     params = state["params"]
-    gallery = shape_prior.encode(params, PRIOR, grids[jnp.asarray([0, 1, 3, 5])])
+    gallery = jax.jit(shape_prior.encode, static_argnums=1)(params, PRIOR, grids[np.asarray([0, 1, 3, 5])])
     return {**params, "gallery": gallery}, PRIOR
 
 
 @pytest.fixture(scope="module")
 def params():
-    return network.init(jax.random.key(0), CONFIG)
+    return jax.jit(network.init, static_argnums=1)(jax.random.key(0), CONFIG)
 
 
 def iou(grid, other) -> float:
@@ -60,7 +61,7 @@ def test_shape_is_found_by_silhouette_from_a_gallery_without_it(prior, params):
     """With the pose near; what the untrained network makes of it afterwards does not matter."""
     wanted = chair(5, 6, 6)
     pose = Pose(0.9, 0.35, 0.0, 1.1, (0.05, 0.02, 0.0), 0.15)
-    mask = silhouette.silhouette(jnp.asarray(wanted)[None], pose, 16)[0][..., None]
+    mask = silhouettes(jnp.asarray(wanted)[None], pose, 16)[0][..., None]
     settings = inverse.ShapeSettings(
         azimuths=12, sizes=(16, 16), size=32, steps=(30, 40, 10), candidates=(4, 2, 1), typical=1e-5
     )
@@ -82,7 +83,7 @@ def test_shape_is_found_by_silhouette_from_a_gallery_without_it(prior, params):
 def test_poses_are_searched_all_around(prior, params):
     wanted = np.asarray(inverse.grids(prior, prior[0]["gallery"][2][None]))
     pose = Pose(3.9, 0.5, 0.0, 1.1, (0.05, 0.02, 0.0), 0.15)
-    mask = silhouette.silhouette(jnp.asarray(wanted), pose, 32)[0][..., None]
+    mask = silhouettes(jnp.asarray(wanted), pose, 32)[0][..., None]
     settings = inverse.ShapeSettings(azimuths=16, sizes=(16, 16), size=32)
     told = next(inverse.fit_shape_steps(params, CONFIG, prior, jnp.ones((32, 32, 1)), mask, settings))
     turns = np.asarray(camera.rotation(unknowns.to_pose(told.candidates.pose)))
@@ -110,12 +111,12 @@ def test_cost_falls_where_least_squares_goes(params):
     """One number to descend agrees with the residuals that Gauss-Newton sees: both like the same of two poses."""
     grid = jnp.asarray(chair(4, 5, 8))[None]
     target = Unknowns(unknowns.from_pose(Pose(0.4, 0.3)), jnp.asarray([0.3, 0.4, 0.1]), jnp.ones(1))
-    picture, mask = photometric.draw_point(params, CONFIG, grid, target, 32)
+    picture, mask = jax.jit(lambda point: photometric.draw_point(params, CONFIG, grid, point, 32))(target)
     cost = jax.jit(lambda point: photometric.cost(params, CONFIG, grid, picture, mask, point))
     turned = target.replace(pose=target.pose.at[0].add(0.3))
     assert cost(target) < 1e-6 < cost(turned)
     dim = target.replace(albedo=jnp.full(1, 0.6), light=target.light.at[0].add(0.4))
-    slopes, step = jax.grad(cost)(dim), 1e-2
+    slopes, step = jax.jit(jax.grad(cost))(dim), 1e-2
     for name in ("albedo", "light"):  # the network is not smooth in the pose
         value = getattr(dim, name)
         moved = [cost(dim.replace(**{name: value.at[0].add(sign * step)})) for sign in (1, -1)]
@@ -130,7 +131,7 @@ def test_a_silhouette_retrieves_its_shape_view_size_and_place():
     shapes = [fine(chair(seat, back, width)) for seat in (3, 6) for back in (2, 7) for width in (4, 10)]
     bank = retrieval.Bank(shapes)
     pose = Pose(2 * np.pi * 5 / 24, 0.3, 0.0, 0.8, (0.15, -0.1, 0.0))
-    mask = np.asarray(silhouette.silhouette(jnp.asarray(shapes[5])[None], pose, 96))[0][..., None]
+    mask = np.asarray(silhouettes(jnp.asarray(shapes[5])[None], pose, 96))[0][..., None]
     found = bank.find(mask)
     assert found.shape == 5 and found.iou > 0.8
     assert found.pose.azimuth == pytest.approx(pose.azimuth) and found.pose.elevation == pytest.approx(0.3)
@@ -149,11 +150,14 @@ def test_mean_shape_is_what_most_have():
 
 def test_what_is_guessed_is_among_the_candidates(prior, params):
     config = GuessConfig(latent=PRIOR.latent, widths=(8, 8, 8, 8), hidden=16, sectors=8)
-    guess = first_guess.init(jax.random.key(3), config), config
+    init = jax.jit(first_guess.init, static_argnums=1)
+    guess = init(jax.random.key(3), config), config
     mask = jnp.zeros((32, 32, 1)).at[8:24, 10:20].set(1.0)
     settings = inverse.ShapeSettings(azimuths=2, sizes=(8, 16), size=32, candidates=(6, 2, 1))
     told = next(inverse.fit_shape_steps(params, CONFIG, prior, mask, mask, settings, guess=guess))
-    seen = first_guess.guess(*guess, first_guess.crop(np.asarray(mask), np.asarray(mask))[None])
+    seen = jax.jit(first_guess.guess, static_argnums=1)(
+        *guess, first_guess.crop(np.asarray(mask), np.asarray(mask))[None]
+    )
     mean, spread = map(np.asarray, shape_prior.usual(prior[0]))
     gallery = np.asarray(prior[0]["gallery"])
     nearest = (((gallery - mean) / spread - np.asarray(seen.latent)) ** 2).sum(1).argmin()
@@ -162,7 +166,7 @@ def test_what_is_guessed_is_among_the_candidates(prior, params):
     views = np.asarray(seen.angles[0, np.argsort(-np.asarray(seen.log_odds[0]))[:4]])
     found = np.asarray(told.candidates.pose[:, :3])
     assert all(np.abs(found - view).max(1).min() < 1e-5 for view in views)
-    other = first_guess.init(jax.random.key(3), GuessConfig(latent=7)), GuessConfig(latent=7)
+    other = init(jax.random.key(3), GuessConfig(latent=7)), GuessConfig(latent=7)
     with pytest.raises(InputError, match="guess: expected latents of 12 numbers"):
         next(inverse.fit_shape_steps(params, CONFIG, prior, mask, mask, settings, guess=other))
     with pytest.raises(InputError, match="silhouettes of 32 cells divide, got 16"):
@@ -173,7 +177,7 @@ def test_methods_without_the_shape_find_it_or_what_comes_near(params):
     grid = np.asarray(chair(5, 6, 6).repeat(4, 0).repeat(4, 1).repeat(4, 2))
     other = np.asarray(chair(3, 2, 12).repeat(4, 0).repeat(4, 1).repeat(4, 2))
     pose = Pose(2 * np.pi * 4 / 24, 0.3, 0.0, 0.9)
-    mask = np.asarray(silhouette.silhouette(jnp.asarray(grid)[None], pose, 64))[0][..., None]
+    mask = np.asarray(silhouettes(jnp.asarray(grid)[None], pose, 64))[0][..., None]
     target = types.SimpleNamespace(picture=1 - 0.5 * mask, mask=mask)
     methods = fit_methods.unknown_methods(params, CONFIG, None, None, [other, grid], ("retrieval", "mean"))
     found = methods["retrieval"](target, 0)
@@ -190,7 +194,7 @@ def test_schedule_of_2018_halves_its_range_and_keeps_the_best(params, monkeypatc
     monkeypatch.setattr(schedules, "ROUNDS", 3)
     monkeypatch.setattr(schedules, "_SIZE", 16)
     grid = jnp.asarray(chair(4, 5, 8))[None]
-    mask = silhouette.silhouette(grid, Pose(0.3, 0.3), 32)[0][..., None]
+    mask = silhouettes(grid, Pose(0.3, 0.3), 32)[0][..., None]
     run = lambda seed: list(  # noqa: E731
         schedules.fit_2018(params, CONFIG, mask, mask, grid, seed=seed, light_elevation=0.4)
     )

@@ -7,14 +7,15 @@ import subprocess
 import sys
 
 import jax
+import launching
 import numpy as np
 import pytest
+from launching import call, start
 
 from rendernet_jax import network, weights
 from rendernet_jax.config import preset
 from rendernet_jax.data.voxel_files import write_voxels
 
-ROOT = pathlib.Path(__file__).parent.parent
 CUBE_OFF = """OFF
 8 6 0
 0 0 0
@@ -40,13 +41,10 @@ runpy.run_module(f"experiments.{sys.argv[0]}", run_name="__main__", alter_sys=Tr
 """
 
 
-def launch(name, *arguments, open3d=True):
-    """Run a launcher; ``open3d=False``: where Open3D is not installed."""
-    how = ["-m", f"experiments.{name}"] if open3d else ["-c", WITHOUT_OPEN3D, name]
-    command = [sys.executable, *how, *map(str, arguments)]
-    # Each program runs a few times at most, so that optimising it would take longer than it saves.
-    environment = os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, env=environment)
+def start_without_open3d(name, *arguments):
+    """:func:`launching.start` where Open3D is not installed."""
+    command = [sys.executable, "-c", WITHOUT_OPEN3D, name, *map(str, arguments)]
+    return subprocess.run(command, cwd=launching.ROOT, capture_output=True, text=True, timeout=120)
 
 
 def assert_one_error(done, *messages):
@@ -65,7 +63,7 @@ def folder(tmp_path_factory):
     """Weights of an untrained network, a voxel file and a folder with a mesh."""
     folder = tmp_path_factory.mktemp("launchers")
     config = preset("tiny")
-    weights.save_weights(folder, network.init(jax.random.key(0), config), config, {})
+    weights.save_weights(folder, jax.jit(network.init, static_argnums=1)(jax.random.key(0), config), config, {})
     write_voxels(folder / "box.npz", np.ones((8, 8, 8, 1), np.float32))
     (folder / "meshes").mkdir()
     (folder / "meshes" / "cube.off").write_text(CUBE_OFF)
@@ -80,7 +78,7 @@ def data(folder):
     """A data set of two shapes."""
     pytest.importorskip("open3d", reason="ray tracing needs open3d", exc_type=ImportError)
     flags = ("--shapes=2", "--families=chair,table", "--views=2", "--size=32", "--grid=8", "--workers=0")
-    done = launch("build_dataset", *flags, f"--output={folder / 'data'}")
+    done = start("build_dataset", *flags, f"--output={folder / 'data'}")
     assert done.returncode == 0, done.stderr
     assert "complete, 2 shapes, 4 views, 0 skipped" in done.stdout
     assert {"manifest.json", "contact_sheet.png", "shards"} <= names(folder / "data")
@@ -91,7 +89,7 @@ def data(folder):
 def trained(folder, data):
     """A run of two steps, where Open3D is not installed."""
     flags = ("--preset=tiny", "--steps=2", "--batch=1", "--patch=16", "--eval_every=2")
-    done = launch("train", f"--data={data}", f"--output={folder / 'run'}", *flags, open3d=False)
+    done = start_without_open3d("train", f"--data={data}", f"--output={folder / 'run'}", *flags)
     assert done.returncode == 0, done.stderr
     return folder / "run"
 
@@ -104,18 +102,18 @@ def test_trained_weights_draw_voxels_without_open3d(folder, trained, tmp_path):
         "--size=32",
         f"--output={tmp_path / 'new' / 'out'}",
     )
-    done = launch("render", *flags, "--outputs=phong,normal", "--azimuth_deg=10", "--float", open3d=False)
+    done = start_without_open3d("render", *flags, "--outputs=phong,normal", "--azimuth_deg=10", "--float")
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "new" / "out" / "render.json").read_text())
     assert report["poses"][0]["azimuth_deg"] == 10 and report["poses"][0]["light_elevation_deg"] == 40
     assert report["weights_sha256"] == weights.read_card(trained)["sha256"]
     assert names(tmp_path / "new" / "out") == {"0000_phong.png", "0000_normal.png", "0000.npz", "render.json"}
-    assert_one_error(launch("render", *flags), "--overwrite")
+    assert_one_error(call("render", *flags), "--overwrite")
 
 
 def test_render_beside_references(folder, tmp_path):
     flags = (f"--input={folder / 'meshes'}", f"--weights={folder}", "--size=32", "--grid=16", f"--output={tmp_path}")
-    done = launch("render", *flags, "--reference", "--outputs=phong,mask")
+    done = start("render", *flags, "--reference", "--outputs=phong,mask")
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "render.json").read_text())
     assert f"mean PSNR phong {report['psnr']['phong']:.2f} dB over 1 object(s)" in done.stdout
@@ -126,9 +124,9 @@ def test_render_beside_references(folder, tmp_path):
 def test_evaluate(folder, tmp_path):
     flags = (f"--meshes={folder / 'meshes'}", f"--weights={folder}", "--size=32", "--occupancy=binary")
     (tmp_path / "sheet.png").write_bytes(b"mine")
-    assert_one_error(launch("evaluate", *flags, f"--output={tmp_path}"), "sheet.png", "--overwrite")
+    assert_one_error(call("evaluate", *flags, f"--output={tmp_path}"), "sheet.png", "--overwrite")
     assert (tmp_path / "sheet.png").read_bytes() == b"mine"
-    done = launch("evaluate", *flags, f"--output={tmp_path}", "--overwrite")
+    done = start("evaluate", *flags, f"--output={tmp_path}", "--overwrite")
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "report.json").read_text())
     assert "1 meshes, 0 skipped" in done.stdout and report["meshes"].keys() == {"cube.off"}
@@ -140,10 +138,10 @@ def test_demo_replaces_what_a_demo_wrote_and_nothing_else(folder, tmp_path):
     mesh = f"--mesh={folder / 'meshes' / 'cube.off'}"
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "render.json").write_text('{"poses": []}')
-    assert_one_error(launch("demo", *flags, mesh, f"--output={tmp_path / 'mine'}"), "render.json", "not of a demo")
+    assert_one_error(call("demo", *flags, mesh, f"--output={tmp_path / 'mine'}"), "render.json", "not of a demo")
     assert (tmp_path / "mine" / "render.json").read_text() == '{"poses": []}'
-    for arguments in ([], [mesh]):
-        done = launch("demo", *flags, *arguments, f"--output={tmp_path / 'demo'}")
+    for run, arguments in ((start, []), (call, [mesh])):
+        done = run("demo", *flags, *arguments, f"--output={tmp_path / 'demo'}")
         assert done.returncode == 0, done.stderr
         report = json.loads((tmp_path / "demo" / "render.json").read_text())
         assert pathlib.Path(report["input"]).is_file(), "what was drawn can be drawn again"
@@ -171,7 +169,7 @@ def test_demo_replaces_what_a_demo_wrote_and_nothing_else(folder, tmp_path):
     ],
 )
 def test_bad_input_is_one_line(folder, tmp_path, launcher, flags, message):
-    assert_one_error(launch(launcher, *(flag.format(folder=folder, tmp=tmp_path) for flag in flags)), message)
+    assert_one_error(call(launcher, *(flag.format(folder=folder, tmp=tmp_path) for flag in flags)), message)
     assert names(tmp_path) == set()
 
 
@@ -182,9 +180,10 @@ def test_bad_input_is_one_line(folder, tmp_path, launcher, flags, message):
         ("demo", ["--weights={folder}", "--size=32"]),
     ],
 )
-def test_meshes_without_open3d_are_one_line(folder, tmp_path, launcher, flags):
+def test_meshes_without_open3d_are_one_line(folder, tmp_path, monkeypatch, launcher, flags):
+    monkeypatch.setitem(sys.modules, "open3d", None)
     flags = [flag.format(folder=folder) for flag in flags]
-    done = launch(launcher, *flags, f"--output={tmp_path / 'out'}", open3d=False)
+    done = call(launcher, *flags, f"--output={tmp_path / 'out'}")
     assert_one_error(done, "Open3D", "rendernet_jax[mesh]")
     assert names(tmp_path) == set()
 
@@ -192,5 +191,5 @@ def test_meshes_without_open3d_are_one_line(folder, tmp_path, launcher, flags):
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_may_not_be_written_to(folder, tmp_path):
     (tmp_path / "closed").mkdir(mode=0o500)
-    done = launch("render", f"--input={folder / 'box.npz'}", f"--weights={folder}", f"--output={tmp_path / 'closed'}")
+    done = call("render", f"--input={folder / 'box.npz'}", f"--weights={folder}", f"--output={tmp_path / 'closed'}")
     assert_one_error(done, "closed", "choose another")

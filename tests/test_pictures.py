@@ -3,13 +3,10 @@
 import dataclasses
 import io
 import json
-import os
-import pathlib
-import subprocess
-import sys
 import tarfile
 
 import jax
+import launching
 import numpy as np
 import pytest
 from PIL import Image
@@ -27,7 +24,6 @@ from rendernet_jax.errors import InputError
 from rendernet_jax.voxels import Window, camera_grid
 from rendernet_jax.weights import read_card
 
-ROOT = pathlib.Path(__file__).parent.parent
 SIZE, GRID = 32, 16
 SHAPES = {  # half axes of ellipsoids
     "ball": (0.4, 0.4, 0.4),
@@ -110,13 +106,6 @@ def source(given):
 # --- end to end -------------------------------------------------------------------------------------------------------
 
 
-def launch(name, *flags):
-    command = [sys.executable, "-m", f"experiments.{name}", *map(str, flags)]
-    # Run once, so that optimising the program would take longer than it saves.
-    environment = os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, env=environment)
-
-
 def test_a_shader_that_the_project_does_not_know_is_learnt(given, tmp_path):
     folder, run = given[0], tmp_path / "run"
     places = (
@@ -125,7 +114,7 @@ def test_a_shader_that_the_project_does_not_know_is_learnt(given, tmp_path):
         f"--poses={folder / 'poses.json'}",
     )
     recipe = ("--preset=tiny", "--steps=100", "--batch=4", "--patch=24", "--rate=1e-2", "--ema=0.9", "--eval_every=100")
-    done = launch("train", *places, *recipe, "--shader=rainbow", f"--output={run}")
+    done = launching.start("train", *places, *recipe, "--shader=rainbow", f"--output={run}")
     assert done.returncode == 0, done.stderr
     assert "40 RGB pictures of 5 objects, 32 pixels wide" in done.stdout
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
@@ -138,13 +127,13 @@ def test_a_shader_that_the_project_does_not_know_is_learnt(given, tmp_path):
     assert card["provenance"]["data"]["objects"] == 5
 
     flags = (f"--input={folder / 'objects' / 'egg.npz'}", f"--weights={run}", f"--size={SIZE}")
-    done = launch("render", *flags, "--elevation_deg=10", f"--output={tmp_path / 'out'}")
+    done = launching.start("render", *flags, "--elevation_deg=10", f"--output={tmp_path / 'out'}")
     assert done.returncode == 0, done.stderr
     with Image.open(tmp_path / "out" / "0000_rainbow.png") as image:
         drawn = np.asarray(image) / 255
     wanted = on_white(draw(SHAPES["egg"], pose_from_degrees(azimuth_deg=30, elevation_deg=10))) / 255
     assert ((drawn - wanted) ** 2).mean() < 0.5 * wanted.var()
-    done = launch("render", *flags, "--light_azimuth_deg=10", f"--output={tmp_path / 'other'}")
+    done = launching.call("render", *flags, "--light_azimuth_deg=10", f"--output={tmp_path / 'other'}")
     assert done.returncode == 1 and "its own light alone, that of what it learnt from; leave" in done.stderr
 
 
@@ -504,6 +493,6 @@ def test_names_and_sizes_that_a_network_cannot_take(small):
     ],
 )
 def test_flags_that_do_not_go_together(flags, message, tmp_path):
-    done = launch("train", *flags, f"--output={tmp_path / 'run'}")
+    done = launching.call("train", *flags, f"--output={tmp_path / 'run'}")
     assert done.returncode == 1 and message in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "run").exists()

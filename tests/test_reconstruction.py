@@ -38,7 +38,7 @@ def given(tmp_path_factory):
     grid[2:14, 4:12, 4:12] = 1
     write_voxels(folder / "box.binvox", grid)
     config = preset("tiny")
-    weights.save_weights(folder, network.init(jax.random.key(0), config), config, {})
+    weights.save_weights(folder, jax.jit(network.init, static_argnums=1)(jax.random.key(0), config), config, {})
     return folder
 
 
@@ -129,7 +129,8 @@ def test_an_unknown_shape_is_written_like_a_known_one(given, tmp_path, monkeypat
     prior, guess = shape_prior.PRESETS["tiny"], GuessConfig(latent=12, widths=(8,), hidden=8)
     for name, config, module in (("prior", prior, shape_prior), ("guess", guess, first_guess)):
         (tmp_path / name).mkdir()
-        weights.save_weights(tmp_path / name, module.init(jax.random.key(1), config), config, {})
+        made = jax.jit(module.init, static_argnums=1)(jax.random.key(1), config)
+        weights.save_weights(tmp_path / name, made, config, {})
     latent = jnp.linspace(-1.0, 1.0, 24).reshape(2, 12)
 
     def fit_shape_steps(*_, **__):

@@ -204,7 +204,8 @@ def test_renders_within_shard_map(grids):
 
 def test_renders_where_double_precision_is_on():
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-        picture = render(PARAMS, CONFIG, GRID, Pose(azimuth=jnp.float64(0.3)), LIGHT, size=SIZE)
+        function = jax.jit(lambda azimuth: render(PARAMS, CONFIG, GRID, Pose(azimuth=azimuth), LIGHT, size=SIZE))
+        picture = function(jnp.float64(0.3))
     assert picture.dtype == jnp.float32
     np.testing.assert_allclose(picture, draw(GRID, Pose(azimuth=0.3), LIGHT), atol=1e-5)
 

@@ -3,10 +3,9 @@
 import dataclasses
 import json
 import os
-import pathlib
-import subprocess
 import sys
 
+import launching
 import numpy as np
 import pytest
 
@@ -27,7 +26,6 @@ from rendernet_jax.reproduction_plan import (
 )
 from rendernet_jax.reproduction_report import compare_families
 
-ROOT = pathlib.Path(__file__).parent.parent
 TOY = Scale(
     name="toy",
     contenders=(Contender("rendernet", "tiny", batch=2, patch=32), Contender("baseline", "tiny", batch=1)),
@@ -251,21 +249,17 @@ def test_compares_chairs_with_all_others():
 def test_dry_run_lists_the_commands(tmp_path):
     lines = show_commands(Plan(SCALES["paper"]), "out/paper").splitlines()
     assert lines[0] == "cd out/paper" and sum("--heads=image" in line for line in lines) == 4
-    done = reproduce("--dry_run", f"--output={tmp_path / 'new'}")
+    done = launching.call("reproduce", "--dry_run", f"--output={tmp_path / 'new'}")
     assert done.returncode == 0 and not (tmp_path / "new").exists()
     assert "--preset=ec-deep" in done.stdout and "--rate=RATE --steps=STEPS" in done.stdout
 
 
 def test_bad_input_is_one_line(tmp_path):
-    for flags, words in (((), "--output"), ((f"--output={tmp_path / 'new'}", "--meshes=nowhere"), "--meshes")):
-        done = reproduce(*flags)
+    nowhere = (f"--output={tmp_path / 'new'}", "--meshes=nowhere")
+    for run, flags, words in ((launching.start, (), "--output"), (launching.call, nowhere, "--meshes")):
+        done = run("reproduce", *flags)
         assert done.returncode == 1 and done.stderr.startswith(f"error: {words}") and done.stderr.count("\n") == 1
     assert not (tmp_path / "new").exists()
-
-
-def reproduce(*flags):
-    command = [sys.executable, "-m", "experiments.reproduce", *flags]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.slow

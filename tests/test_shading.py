@@ -5,9 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rendernet_jax import shading
 from rendernet_jax.camera import Light, Pose, direction
 from rendernet_jax.errors import InputError
-from rendernet_jax.shading import OUTPUTS, phong, shade, toon
+from rendernet_jax.shading import OUTPUTS, phong, toon
+
+shade = jax.jit(shading.shade, static_argnums=2)
 
 
 def make_disc(size=48):
@@ -79,7 +82,7 @@ def test_toon_steps_and_lines():
     tones = toon(normal, one, jnp.zeros((1, 9, 1)), Light())[0, :, 0]
     np.testing.assert_allclose(tones, [0.25, 0.25, 0.25, 0.5, 0.5, 0.75, 0.75, 1, 1], atol=1e-6)
     assert toon(normal, one, one, Light()).max() == 0
-    slope = jax.grad(lambda n: toon(n, one, 0 * one, Light()).sum())(normal.at[0, 2, 2].set(0.25))
+    slope = jax.jit(jax.grad(lambda n: toon(n, one, 0 * one, Light()).sum()))(normal.at[0, 2, 2].set(0.25))
     assert slope[0, 2, 2] > 1
 
 
@@ -89,8 +92,8 @@ def test_batches_and_lights_pair_up():
     batch = {name: jnp.stack([value] * 3) for name, value in disc.items()}
     for output in ("phong", "toon", "depth"):
         with jax.numpy_rank_promotion("raise"):
-            together = jax.jit(shade, static_argnums=2)(batch, lights, output)
-            one_light = shade(batch, Light(azimuth=0.5), output)
+            together = shade(batch, lights, output)
+            one_light = shading.shade(batch, Light(azimuth=0.5), output)
         for i, azimuth in enumerate((0.0, 0.5, -0.5)):
             np.testing.assert_allclose(together[i], shade(disc, Light(azimuth=azimuth), output), atol=1e-6)
         np.testing.assert_allclose(one_light[0], together[1], atol=1e-6)
@@ -104,7 +107,7 @@ def test_phong_gradient_by_light_equals_finite_difference():
         return jnp.mean(picture * jnp.linspace(0.0, 1.0, 48)[None, :, None])
 
     at = [0.4, 0.2, 0.1, 0.9]
-    gradient = jax.grad(loss, argnums=(0, 1, 2, 3))(*at)
+    gradient = jax.jit(jax.grad(loss, argnums=(0, 1, 2, 3)))(*at)
     step = 0.02
     for k in range(4):
         ends = [loss(*(x + s * step * (i == k) for i, x in enumerate(at))) for s in (1, -1)]
@@ -118,11 +121,12 @@ def test_toon_gradient_by_light_equals_finite_difference_on_the_steps():
     normal = jnp.stack([jnp.sin(turn), jnp.zeros(6), jnp.cos(turn)], -1)[None]
     one = jnp.ones((1, 6, 1))
 
+    @jax.jit
     def loss(azimuth):
         return toon(normal, one, 0 * one, Light(azimuth)).sum()
 
     difference = (loss(0.402) - loss(0.398)) / 0.004
-    np.testing.assert_allclose(jax.grad(loss)(0.4), difference, rtol=0.01)
+    np.testing.assert_allclose(jax.jit(jax.grad(loss))(0.4), difference, rtol=0.01)
     assert difference > 10
 
 
@@ -132,7 +136,7 @@ def test_gradients_are_finite_where_the_light_grazes():
     def loss(normal, azimuth, specular, shininess):
         return phong(normal, jnp.ones((1, 3, 1)), Light(azimuth), None, specular, shininess).sum()
 
-    for gradient in jax.grad(loss, argnums=(0, 1, 2, 3))(normal, 0.0, 0.3, 10.0):
+    for gradient in jax.jit(jax.grad(loss, argnums=(0, 1, 2, 3)))(normal, 0.0, 0.3, 10.0):
         assert jnp.isfinite(gradient).all()
 
 

@@ -2,13 +2,10 @@
 
 import dataclasses
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
+import launching
 import numpy as np
 import pytest
 
@@ -23,7 +20,6 @@ from rendernet_jax.training.shape_prior_step import PriorRecipe, divergence, gri
 from rendernet_jax.weights import load_prior, save_weights
 
 pytestmark = pytest.mark.optax
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONFIG = PRESETS["tiny"]
 RECIPE = PriorRecipe(steps=6, batch=4, rate=3e-3, ema=0.9)
 SIDE = CONFIG.grid
@@ -41,7 +37,7 @@ def boxes(count: int) -> list[Shape]:
 
 @pytest.fixture(scope="module")
 def params():
-    return shape_prior.init(jax.random.key(1), CONFIG)
+    return jax.jit(shape_prior.init, static_argnums=1)(jax.random.key(1), CONFIG)
 
 
 # --- network --------------------------------------------------------------------------------------------------------
@@ -280,41 +276,33 @@ def test_number_that_is_none_stops_training(tmp_path):
 # --- launcher -------------------------------------------------------------------------------------------------------
 
 
-def launch(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "experiments.train_shape_prior", *arguments]
-    two = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-    return subprocess.run(command, cwd=ROOT, env=two, capture_output=True, text=True, timeout=120)
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "--output: expected a value"),
         (["--families=chair,unicorn"], "unicorn"),
         (["--shapes=0"], "--shapes: expected 1 or more"),
-        (["--batch=7"], "--batch: expected a multiple of the 2 devices"),
         (["--data=nowhere"], "nowhere"),
     ],
 )
 def test_bad_flags_give_one_line(tmp_path, arguments, message):
     output = tmp_path / "run"
-    done = launch(*arguments, *([f"--output={output}"] if arguments else []))
+    done = launching.call("train_shape_prior", *arguments, *([f"--output={output}"] if arguments else []))
     assert done.returncode == 1 and done.stdout == "" and not output.exists()
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ") and message in line
 
 
+def test_batch_that_devices_cannot_share_is_refused_before_shapes_are_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(jax, "local_device_count", lambda: 2)
+    done = launching.call("train_shape_prior", "--batch=7", f"--output={tmp_path / 'run'}")
+    assert done.returncode == 1 and "--batch: expected a multiple of the 2 devices" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_launcher_trains(tmp_path):
-    arguments = [
-        "--preset=tiny",
-        "--shapes=3",
-        "--families=stool",
-        "--workers=0",
-        "--steps=2",
-        "--batch=2",
-        f"--output={tmp_path}",
-    ]
-    done = launch(*arguments)
+    arguments = ["--preset=tiny", "--shapes=3", "--families=stool", "--workers=0", "--steps=2", f"--output={tmp_path}"]
+    done = launching.start("train_shape_prior", *arguments)
     assert done.returncode == 0, done.stderr
     assert "iou_stool" in done.stdout
     assert load_prior(tmp_path)[1].name == "tiny"

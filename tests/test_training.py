@@ -20,6 +20,7 @@ import pytest
 from rendernet_jax import files, losses, network, weights
 from rendernet_jax.config import preset
 from rendernet_jax.errors import InputError
+from rendernet_jax.training import loop
 from rendernet_jax.training.checkpoints import Checkpoints
 from rendernet_jax.training.loop import make_batch, train
 from rendernet_jax.training.parallel import MODES, data_parallel
@@ -78,6 +79,15 @@ def cut_ball(radius, row, column, patch):
         "top": np.float32(1 - 2 * row / SIZE),
         "extent": np.float32(2 * patch / SIZE),
     }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def traced_once():
+    """Runs of one network by one recipe share their step, which each of them would trace for seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("make_step", "data_parallel"):
+            patch.setattr(loop, name, functools.cache(getattr(loop, name)))
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Resampling against SciPy, exact axis swaps, and gradients on and off the borders of cells."""
 
+import functools
 import itertools
 
 import jax
@@ -230,7 +231,7 @@ def test_grid_gradient_is_the_adjoint_of_sampling():
     poses = batch([random_pose(rng, pinhole=i % 2) for i in range(3)])
     first, second = (jnp.asarray(rng.random((1, 5, 6, 7, 2)), jnp.float32) for _ in range(2))
     weight = jnp.asarray(rng.normal(size=(3, 6, 6, 6, 2)), jnp.float32)
-    gradient = jax.grad(lambda g: jnp.vdot(sample(g, poses, (6, 6, 6)), weight))(first)
+    gradient = jax.jit(jax.grad(lambda g: jnp.vdot(sample(g, poses, (6, 6, 6)), weight)))(first)
     expected = np.vdot(sample(second, poses, (6, 6, 6)), weight)
     assert float(jnp.vdot(second, gradient)) == pytest.approx(expected, rel=1e-4)
     assert (np.abs(gradient) > 0).mean() > 0.5
@@ -283,6 +284,14 @@ def plain_camera_grid(grid, pose, shape):
     return jnp.stack(channels, axis=-1)[None]
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def both_modes(function, grid, pose, moved, weights):
+    """Value, Jacobian-vector product and vector-Jacobian product of sampling at the cells of the weights."""
+    sample = lambda g, p: function(g, p, weights.shape[1:4])  # noqa: E731
+    value, pull = jax.vjp(sample, grid, pose)
+    return value, jax.jvp(sample, (grid, pose), moved)[1], pull(weights)
+
+
 @pytest.mark.parametrize("pinhole", [False, True])
 def test_derivatives_equal_those_of_map_coordinates(pinhole):
     """Both modes, by grid and by every field of the pose, for an object that leaves the frame."""
@@ -292,11 +301,10 @@ def test_derivatives_equal_those_of_map_coordinates(pinhole):
     shape = (9, 8, 10)
     weights = jnp.asarray(rng.normal(size=(1, *shape, 2)), jnp.float32)
     moved = jnp.asarray(rng.normal(size=grid.shape), jnp.float32), jax.tree.map(jnp.ones_like, pose)
-    outcomes = []
-    for function in (camera_grid, plain_camera_grid):
-        value, pull = jax.vjp(lambda g, p: function(g, p, shape), grid, pose)  # noqa: B023
-        tangent = jax.jvp(lambda g, p: function(g, p, shape), (grid, pose), moved)[1]  # noqa: B023
-        outcomes.append(jax.tree.leaves((value, tangent, pull(weights))))
+    outcomes = [
+        jax.tree.leaves(both_modes(function, grid, pose, moved, weights))
+        for function in (camera_grid, plain_camera_grid)
+    ]
     for found, expected in zip(*outcomes, strict=True):
         np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-4 * float(jnp.abs(expected).max()))
 
@@ -314,9 +322,9 @@ def test_many_poses_share_the_memory_of_one_grid():
 def test_pose_that_is_no_number_gives_no_number():
     """And reads nothing outside the grid on the way, in the gradient either."""
     grid = jnp.ones((1, 4, 4, 4, 1))
-    draw = lambda azimuth: camera_grid(grid, Pose(azimuth=azimuth), (4, 4, 4))  # noqa: E731
-    assert jnp.isnan(draw(jnp.nan)).all()
-    assert jnp.isnan(jax.grad(lambda a: jnp.sum(draw(a)))(jnp.nan))
+    draw = jax.jit(lambda azimuth: camera_grid(grid, Pose(azimuth=azimuth), (4, 4, 4)))
+    assert np.isnan(draw(jnp.nan)).all()
+    assert np.isnan(jax.jit(jax.grad(lambda a: jnp.sum(draw(a))))(jnp.nan))
 
 
 def test_gradients_pass_through_a_vmap_over_poses():
@@ -325,7 +333,7 @@ def test_gradients_pass_through_a_vmap_over_poses():
     mapped = lambda grid, a: jax.vmap(lambda a: camera_grid(grid, Pose(azimuth=a), (4, 6, 5))[0])(a)  # noqa: E731
     batched = lambda grid, a: camera_grid(grid, Pose(azimuth=a), (4, 6, 5))  # noqa: E731
     found, expected = (
-        jax.grad(lambda g, a, f=f: jnp.sum(f(g, a) ** 2), (0, 1))(grid, azimuths) for f in (mapped, batched)
+        jax.jit(jax.grad(lambda g, a, f=f: jnp.sum(f(g, a) ** 2), (0, 1)))(grid, azimuths) for f in (mapped, batched)
     )
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
