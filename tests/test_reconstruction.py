@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 
@@ -172,6 +173,22 @@ def test_an_interrupted_fit_keeps_the_best_so_far(given, tmp_path, monkeypatch):
     monkeypatch.setattr(inverse, "fit_steps", steps("stop"))
     with pytest.raises(InputError, match="was interrupted before"):
         reconstruction.run(job(given, tmp_path), {})
+
+
+def test_signals_while_files_are_written_lose_nothing(given, tmp_path, monkeypatch):
+    kinds, write = (signal.SIGINT, signal.SIGTERM), reconstruction.write_json
+    before = [signal.getsignal(kind) for kind in kinds]
+
+    def signalled(*arguments):
+        for kind in kinds:
+            signal.raise_signal(kind)
+        write(*arguments)
+
+    monkeypatch.setattr(inverse, "fit_steps", steps(0.5))
+    monkeypatch.setattr(reconstruction, "write_json", signalled)
+    reconstruction.run(job(given, tmp_path), {})
+    assert {path.name for path in tmp_path.iterdir()} == set(reconstruction.WRITTEN)
+    assert [signal.getsignal(kind) for kind in kinds] == before
 
 
 @pytest.mark.parametrize(
