@@ -69,8 +69,8 @@ def run(job: Job, provenance: dict) -> dict:
         what fit.json holds.
 
     Raises:
-        InputError: the photo, the mask, the shape, the weights or the start can't be used; or nothing was found yet
-            when the fit was interrupted.
+        InputError: the photo, the mask, the shape, the weights or the start can't be used.
+        KeyboardInterrupt: nothing was found yet when the fit was interrupted; nothing is written.
     """
     with lock_folder(job.output), _terminable():
         return _run(job, provenance)
@@ -194,11 +194,11 @@ def _follow(steps: Iterator[inverse.Fit], count: int, began: float) -> tuple[lis
                 bar.update()
                 bar.set_postfix_str(f"{found.stage}, loss {record['loss']:.2e}")
         except KeyboardInterrupt:
+            if not told:
+                raise
             interrupted = True
-    if interrupted and told:
+    if interrupted:
         print("interrupted: the best so far is being written", file=sys.stderr, flush=True)
-    if not told:
-        raise InputError("fit: expected time to find something, was interrupted before; start it again")
     return told, interrupted
 
 

@@ -61,6 +61,7 @@ def page(folder: pathlib.Path, fit: dict, history: list[dict], photo: np.ndarray
         _table(
             ["stage", "seconds", "loss"], [[r["stage"], f"{r['seconds']:.1f}", f"{r['loss']:.3e}"] for r in history]
         ),
+        _paragraph("Losses are of pictures of each stage's size: between stages they tell nothing."),
         _paragraph(f"Command: {fit.get('command', '')}"),
         "</body></html>",
     ]
