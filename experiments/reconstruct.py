@@ -40,13 +40,17 @@ def main():
     """Flags to one fit."""
     launch.require(image=_IMAGE.value, output=_OUTPUT.value)
     launch.keep_compiled_programs()
-    from rendernet_jax import reconstruction
+    from rendernet_jax import reconstruction, reconstruction_report
+    from rendernet_jax.data import meshes, voxel_files
     from rendernet_jax.errors import InputError
     from rendernet_jax.evaluation import show
     from rendernet_jax.provenance import command, machine
 
     if _MESH.value and _VOXELS.value:
         raise InputError("--mesh, --voxels: expected one of them, got both; leave either out")
+    for flag, suffixes in ((_MESH, meshes.SUFFIXES), (_VOXELS, voxel_files.SUFFIXES)):
+        if flag.value and not flag.value.lower().endswith(suffixes):
+            raise InputError(f"--{flag.name}: expected one of {', '.join(suffixes)}, got {flag.value}; convert it")
     output = launch.prepare_output(_OUTPUT.value)
     launch.refuse_existing([output / name for name in reconstruction.WRITTEN], _OVERWRITE.value)
     job = reconstruction.Job(
@@ -74,6 +78,8 @@ def main():
         f"mask IoU {fit['mask_iou']:.3f}, PSNR {show(fit['psnr'])} dB, {fit['seconds']:.1f} s; "
         f"wrote {output}/report.html and fit.json"
     )
+    if doubt := reconstruction_report.doubt(fit):
+        print(doubt, file=sys.stderr)
     if fit["interrupted"]:
         print("interrupted: this is the best so far", file=sys.stderr)
         sys.exit(130)

@@ -212,13 +212,14 @@ def pose_from_original(azimuth_deg: float, polar_deg: float, radius: float) -> P
 
 def _finite(name: str, value, shape: tuple) -> np.ndarray:
     try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        array = None
-    if array is None or array.shape != shape or not np.isfinite(array).all():
+        array = np.asarray(value)
+    except ValueError:  # lists of several lengths
+        array = np.asarray(None)
+    # Neither words nor truths, nor whole numbers that no float holds.
+    if array.dtype.kind not in "iuf" or array.shape != shape or not np.isfinite(array).all():
         wanted = f"{'x'.join(map(str, shape))} finite numbers" if shape else "a finite number"
         raise InputError(f"{name}: expected {wanted}, got {value!r}; correct the pose")
-    return array
+    return array.astype(np.float64)
 
 
 # --- 4x4 matrices of other software ---------------------------------------------------------------------------------

@@ -69,8 +69,8 @@ def run(job: Job, provenance: dict) -> dict:
         what fit.json holds.
 
     Raises:
-        InputError: the photo, the mask, the shape, the weights or the start can't be used; or nothing was found yet
-            when the fit was interrupted.
+        InputError: the photo, the mask, the shape, the weights or the start can't be used.
+        KeyboardInterrupt: nothing was found yet when the fit was interrupted; nothing is written.
     """
     with lock_folder(job.output), _terminable():
         return _run(job, provenance)
@@ -81,6 +81,8 @@ def _run(job: Job, provenance: dict) -> dict:
     problem = _prepare(job)
     photo = problem.photo
     told, interrupted = _follow(problem.steps, problem.reports, began)
+    for each in (signal.SIGINT, signal.SIGTERM):  # until _terminable ends: what was found gets written
+        signal.signal(each, signal.SIG_IGN)
     seconds = time.perf_counter() - began
     found = told[-1][0]
     drawn, normals, covered = pictures = problem.look(found.best, job.size)
@@ -168,6 +170,8 @@ def _check_network(config, grid: np.ndarray, name: str) -> None:
     if grid.shape[-1] != config.channels:
         wanted = f"{config.channels} channels, as weights {name} read"
         raise InputError(f"voxels: expected {wanted}, got {grid.shape[-1]}; use other voxels or weights")
+    if not grid.any():
+        raise InputError("voxels: expected some that are filled, got none; use another file")
 
 
 def _padding(photo: Photo) -> dict:
@@ -190,20 +194,24 @@ def _follow(steps: Iterator[inverse.Fit], count: int, began: float) -> tuple[lis
                 bar.update()
                 bar.set_postfix_str(f"{found.stage}, loss {record['loss']:.2e}")
         except KeyboardInterrupt:
+            if not told:
+                raise
             interrupted = True
-    if not told:
-        raise InputError("fit: expected time to find something, was interrupted before; start it again")
+    if interrupted:
+        print("interrupted: the best so far is being written", file=sys.stderr, flush=True)
     return told, interrupted
 
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM ends a fit as Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """SIGTERM ends a fit as Ctrl-C does; what either means is afterwards what it was before."""
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 _buffers = jax.jit(render_buffers, static_argnums=(1, 4))

@@ -28,8 +28,8 @@ _FIGURES = {
     "progress.gif": "how the fit went",
 }
 
-
 _MOST = 800  # pixels on a picture's longer side
+_DOUBTFUL = 0.6  # mask IoU: pictures of slender chairs, fitted well, have more
 
 
 def page(folder: pathlib.Path, fit: dict, history: list[dict], photo: np.ndarray) -> str:
@@ -50,6 +50,7 @@ def page(folder: pathlib.Path, fit: dict, history: list[dict], photo: np.ndarray
         "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Reconstruction</title>",
         f"<style>{_STYLE}</style></head><body><h1>Reconstruction</h1>",
         _paragraph(_summary(fit)),
+        *([_paragraph(doubt(fit))] if doubt(fit) else []),
         *figures,
         "<h2>Found</h2>",
         _table(["", *(f"candidate {i + 1}" for i in range(len(fit["candidates"])))], _candidate_rows(fit)),
@@ -60,10 +61,21 @@ def page(folder: pathlib.Path, fit: dict, history: list[dict], photo: np.ndarray
         _table(
             ["stage", "seconds", "loss"], [[r["stage"], f"{r['seconds']:.1f}", f"{r['loss']:.3e}"] for r in history]
         ),
+        _paragraph("Losses are of pictures of each stage's size: between stages they tell nothing."),
         _paragraph(f"Command: {fit.get('command', '')}"),
         "</body></html>",
     ]
     return "\n".join(parts)
+
+
+def doubt(fit: dict) -> str:
+    """What to look at first, where the drawing does not cover the object; nothing where it does."""
+    if fit["mask_iou"] >= _DOUBTFUL:
+        return ""
+    return (
+        f"Doubtful: the drawing and what was taken for the object have a mask IoU of {fit['mask_iou']:.2f} alone. "
+        "If object.png does not show the whole object and nothing else, give --mask; otherwise check shape and --up."
+    )
 
 
 def _shrink(image: Image.Image) -> bytes:

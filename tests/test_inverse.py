@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from rendernet_jax import camera, network, weights
@@ -150,6 +151,14 @@ def test_refinement_by_silhouette_recovers_a_pose(bracket):
 @pytest.fixture(scope="module")
 def params():
     return jax.jit(network.init, static_argnums=1)(jax.random.key(0), CONFIG)
+
+
+def test_far_residuals_count_by_their_size():
+    """Half the squares are Huber's loss, so that what steps descend is what judges them."""
+    residuals = jnp.linspace(-1.0, 1.0, 40)
+    value, slope = photometric._robust(residuals)
+    np.testing.assert_allclose(0.5 * value**2, optax.losses.huber_loss(residuals, delta=photometric._HUBER), atol=1e-6)
+    np.testing.assert_allclose(slope, jax.vmap(jax.grad(lambda x: photometric._robust(x)[0]))(residuals), rtol=1e-5)
 
 
 def test_refinement_through_the_network_lowers_the_loss_and_holds_what_is_fixed(params, bracket):

@@ -71,6 +71,15 @@ def test_finds_chair_before_shaded_wall():
     assert iou(mask, chair()) > 0.95
 
 
+def test_grain_of_a_sensor_is_no_busy_background():
+    """Noise of 8 levels in a dim photo, beyond what is near a plain colour."""
+    noise = np.random.default_rng(0).normal(0, 8, (2 * HEIGHT, 2 * WIDTH, 3))
+    cover = chair(2 * WIDTH, 2 * HEIGHT)
+    mask, source = find_mask(compose(cover, (130, 80, 50), (150, 170, 200) + noise))
+    assert source == "plain background"
+    assert iou(mask, cover) > 0.95
+
+
 def test_soft_shadow_is_background():
     """A blurred shadow on the floor is darker than any threshold on colour would let pass."""
     shade = Image.new("L", (WIDTH, HEIGHT))

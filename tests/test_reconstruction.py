@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 
@@ -13,7 +14,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rendernet_jax import first_guess, fit_file, inverse, network, reconstruction, shape_prior, weights
+from rendernet_jax import (
+    camera,
+    first_guess,
+    fit_file,
+    inverse,
+    network,
+    reconstruction,
+    reconstruction_report,
+    shape_prior,
+    weights,
+)
 from rendernet_jax.camera import Pose
 from rendernet_jax.config import preset
 from rendernet_jax.data.meshes import load_mesh
@@ -161,8 +172,26 @@ def test_an_interrupted_fit_keeps_the_best_so_far(given, tmp_path, monkeypatch):
     assert fit["interrupted"] and fit["loss"] == 0.5
     assert "interrupted" in (tmp_path / "report.html").read_text()
     monkeypatch.setattr(inverse, "fit_steps", steps("stop"))
-    with pytest.raises(InputError, match="was interrupted before"):
-        reconstruction.run(job(given, tmp_path), {})
+    (tmp_path / "before").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        reconstruction.run(job(given, tmp_path / "before"), {})
+    assert not any((tmp_path / "before").iterdir())
+
+
+def test_signals_while_files_are_written_lose_nothing(given, tmp_path, monkeypatch):
+    kinds, write = (signal.SIGINT, signal.SIGTERM), reconstruction.write_json
+    before = [signal.getsignal(kind) for kind in kinds]
+
+    def signalled(*arguments):
+        for kind in kinds:
+            signal.raise_signal(kind)
+        write(*arguments)
+
+    monkeypatch.setattr(inverse, "fit_steps", steps(0.5))
+    monkeypatch.setattr(reconstruction, "write_json", signalled)
+    reconstruction.run(job(given, tmp_path), {})
+    assert {path.name for path in tmp_path.iterdir()} == set(reconstruction.WRITTEN)
+    assert [signal.getsignal(kind) for kind in kinds] == before
 
 
 @pytest.mark.parametrize(
@@ -181,6 +210,21 @@ def test_an_interrupted_fit_keeps_the_best_so_far(given, tmp_path, monkeypatch):
         ('{"shape": ["a"]}', "shape: expected the numbers of a latent"),
         ('{"pose": {"inverse_distance": 0.95}}', "an inverse distance up to 0.8"),
         ('{"pose": {"translation": [0, 0, 0.3]}}', "without depth"),
+        ('{"pose": {"azimuth_deg": 1e9}}', "angles within -360 and 360"),
+        ('{"pose": {"azimuth_deg": NaN}}', "azimuth_deg: expected a finite number"),
+        ('{"pose": {"azimuth_deg": "3"}}', "azimuth_deg: expected a finite number, got '3'"),
+        ('{"pose": {"roll_deg": true}}', "roll_deg: expected a finite number, got True"),
+        ('{"pose": {"roll_deg": null}}', "roll_deg: expected a finite number, got None"),
+        ('{"pose": {"roll_deg": 1' + 400 * "0" + "}}", "roll_deg: expected a finite number"),
+        ('{"pose": {"translation": [[1], [2, 3]]}}', "translation: expected 3 finite numbers"),
+        ('{"light": {"elevation_deg": -1e5}}', "angles within -360 and 360"),
+        ('{"light": {"ambient": true}}', "ambient: expected a number from 0 to 1, got True"),
+        ('{"light": {"ambient": NaN}}', "ambient: expected a number from 0 to 1"),
+        ('{"light": {"ambient": 0.2, "intensity": 0.9}}', r"expected ambient \+ intensity = 1"),
+        ('{"albedo": [1e9, 1, 1]}', "numbers from 0.02 to 2.0"),
+        ('{"albedo": [NaN, 1, 1]}', "albedo: expected 1 or 3 numbers"),
+        ('{"albedo": ["1", "1", "1"]}', "albedo: expected 1 or 3 numbers"),
+        ('{"albedo": true}', "albedo: expected 1 or 3 numbers"),
     ],
 )
 def test_bad_starts_are_told(tmp_path, content, message):
@@ -190,11 +234,50 @@ def test_bad_starts_are_told(tmp_path, content, message):
         fit_file.read_start(str(file), ())
 
 
+def test_a_light_may_be_given_by_either_part(tmp_path):
+    file = tmp_path / "init.json"
+    for part in ({"ambient": 0.3}, {"intensity": 0.7}):
+        file.write_text(json.dumps({"light": part}))
+        light = fit_file.read_start(str(file), ("light",))["light"]
+        assert (light.ambient, light.intensity) == pytest.approx((0.3, 0.7))
+    file.write_text('{"light": {}}')
+    assert fit_file.read_start(str(file), ())["light"].ambient == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("angles", [(3.3, 0.4, 0.2), (-9.0, 2.0, 0.5), (0.3, -1.8, 3.1), (1.0, 3.5, -7.0)])
+def test_angles_are_told_on_the_near_side_of_the_pole(angles):
+    """Whatever way a fit went around, the told angles make the same rotation and the same light."""
+    best = jax.tree.map(lambda x: x[0], candidates())
+    best = best.replace(
+        pose=best.pose.at[:3].set(jnp.asarray(angles)), light=best.light.at[:2].set(jnp.asarray(angles[:2]))
+    )
+    told = fit_file.describe(best)
+    pose, light = told["pose"], told["light"]
+    assert all(-180 <= value <= 180 for name, value in (*pose.items(), *light.items()) if name.endswith("_deg"))
+    assert max(abs(pose["elevation_deg"]), abs(light["elevation_deg"])) <= 90
+    wanted = camera.rotation(unknowns.to_pose(best.pose))
+    np.testing.assert_allclose(camera.rotation(camera.pose_from_degrees(**pose)), wanted, atol=1e-5)
+    radians = np.radians([light["azimuth_deg"], light["elevation_deg"]])
+    np.testing.assert_allclose(camera.direction(*radians), camera.direction(*best.light[:2]), atol=1e-5)
+
+
 def test_what_is_held_must_be_known(tmp_path):
     with pytest.raises(InputError, match="expected a value of light to hold"):
         fit_file.read_start(None, ("light",))
     with pytest.raises(InputError, match="got 'camera'"):
         fit_file.read_start(None, ("camera",))
+
+
+def test_voxels_must_hold_something(given, tmp_path):
+    write_voxels(tmp_path / "none.npz", np.zeros((16, 16, 16, 1), np.float32))
+    with pytest.raises(InputError, match="voxels: expected some that are filled"):
+        reconstruction.run(dataclasses.replace(job(given, tmp_path), shape=str(tmp_path / "none.npz")), {})
+
+
+def test_a_drawing_beside_the_object_is_doubted(done):
+    _, fit = done
+    assert reconstruction_report.doubt(fit | {"mask_iou": 0.9}) == ""
+    assert "mask IoU of 0.12" in reconstruction_report.doubt(fit | {"mask_iou": 0.12})
 
 
 def test_launcher_wants_one_known_shape(given, tmp_path):

@@ -4,7 +4,7 @@ Distances are those of CIELAB, where 100 lies between black and white and about 
 """
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 from scipy import ndimage
 
 from rendernet_jax.errors import InputError
@@ -12,10 +12,12 @@ from rendernet_jax.errors import InputError
 PLAIN, GRABCUT = "plain background", "grabcut"
 COVERAGE = (0.002, 0.98)  # least and largest share of a photo that counts as an object in it
 _WORKING_SIDE, _LEAST_SIDE = 1024, 16  # pixels: larger photos are made smaller before anything is looked for
+_GRABCUT_SIDE = 320  # pixels: GrabCut takes long for larger photos, and finds no more in them
 _RING = 0.02  # of the shorter side: the border that tells the background
 _SCALES = (40.0, 20.0, 10.0, 5.0, 5.0)  # what counts as near while the background is fitted
 _NEAR, _NOISE = 4.0, 3.0  # from the fitted background: at least, and in units of the border's median distance
 _NOISY = 10.0  # a background whose "near" is farther than this is not plain
+_GRAIN = 1.0  # pixels, deviation of the blur that evens out a noisy photo
 _PLAIN_SHARE = 0.7  # of the border that must be near it, and of three of its sides
 _SHADOW_DEPTH, _SHADOW_TINT, _SHADOW_SLOPE = 35.0, 6.0, 1.0  # other lightness, other colour, change from pixel to pixel
 _HOLE = 0.6  # of "near": what is enclosed must be this much nearer to count as background
@@ -41,14 +43,16 @@ def find_mask(photo: np.ndarray) -> tuple[np.ndarray, str]:
         InputError: nothing found, or a background that is not plain while OpenCV is missing.
     """
     height, width = photo.shape[:2]
-    shrink = max(1.0, max(height, width) / _WORKING_SIDE)
-    size = [max(round(length / shrink), min(length, _LEAST_SIDE)) for length in (width, height)]
-    small = np.asarray(Image.fromarray(photo).resize(size, Image.BOX))
+    small = _shrink(photo, _WORKING_SIDE)
     lab = _to_lab(small)
     offset, near, share = _fit_background(lab)
+    if near > _NOISY:  # perhaps no more than a sensor's grain
+        lab = _to_lab(np.asarray(Image.fromarray(small).filter(ImageFilter.GaussianBlur(_GRAIN))))
+        offset, near, share = _fit_background(lab)
     if share >= _PLAIN_SHARE and near <= _NOISY:
         mask, source = _find_against_plain(lab[..., 0], offset, near), PLAIN
     else:
+        small = _shrink(small, _GRABCUT_SIDE)
         mask, source = _clean(_grabcut(small), small.shape[:2]).astype(np.float32), GRABCUT
     covered = (mask > 0.5).mean()
     if not COVERAGE[0] <= covered <= COVERAGE[1]:
@@ -58,6 +62,14 @@ def find_mask(photo: np.ndarray) -> tuple[np.ndarray, str]:
         )
     picture = Image.fromarray(np.rint(255 * mask).astype(np.uint8))
     return np.asarray(picture.resize((width, height), Image.BILINEAR)), source
+
+
+def _shrink(photo: np.ndarray, most: int) -> np.ndarray:
+    """The photo with no side longer than ``most`` pixels, and none much shorter than it takes to find something."""
+    lengths = photo.shape[1::-1]
+    shrink = max(1.0, max(lengths) / most)
+    size = [max(round(length / shrink), min(length, _LEAST_SIDE)) for length in lengths]
+    return np.asarray(Image.fromarray(photo).resize(size, Image.BOX))
 
 
 def _to_lab(photo: np.ndarray) -> np.ndarray:

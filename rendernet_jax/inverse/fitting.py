@@ -30,7 +30,7 @@ class Settings:
     starts: int = 64  # view directions over the sphere
     sizes: tuple[int, ...] = (128, 256)  # of the pictures that refinement compares
     steps: tuple[int, ...] = (6, 4)  # of refinement at each of them
-    candidates: tuple[int, ...] = (3, 1)  # how many are refined at each of them
+    candidates: tuple[int, ...] = (3, 2)  # how many are refined at each of them
 
 
 def fit(params: dict, config: Config, picture, mask, grid, settings: Settings = Settings(), **given) -> Fit:

@@ -59,11 +59,11 @@ def refine(params: dict, config: Config, grid, picture, mask, start: Unknowns, f
         still = jax.tree.map(jnp.zeros_like, buffers)
         by_light = jax.vmap(lambda step: push(still, step, zeros[1]))(jnp.eye(point.light.size))
         by_albedo = jax.vmap(lambda step: push(still, zeros[0], step))(jnp.eye(point.albedo.size))
-        weight = jax.lax.stop_gradient(jnp.sqrt(_HUBER / jnp.maximum(jnp.abs(value), _HUBER)))
-        derivatives = jnp.concatenate([by_pose, by_light, by_albedo]) * weight[None]
+        value, slope = _robust(value)
+        derivatives = jnp.concatenate([by_pose, by_light, by_albedo]) * slope[None]
         pulls, push = jax.linearize(lambda vector: _priors(unflatten(vector), mask), vector)
         pulled = jax.vmap(push)(jnp.eye(len(vector)))
-        return jnp.concatenate([value * weight, pulls]), jnp.concatenate([derivatives, pulled], axis=1)
+        return jnp.concatenate([value, pulls]), jnp.concatenate([derivatives, pulled], axis=1)
 
     project = lambda vector: jax.flatten_util.ravel_pytree(unknowns.clip(unflatten(vector)))[0]  # noqa: E731
     held = jax.flatten_util.ravel_pytree(free)[0]
@@ -135,6 +135,13 @@ def _search_light(normal, covered, picture) -> tuple[jax.Array, jax.Array]:
     best = jnp.where(white, jnp.argmin(plain), free)
     found = (ambient / jnp.maximum(ambient + intensity, 1e-6))[best]
     return jnp.stack([azimuth[best], elevation[best], jnp.where(white, AMBIENT, found)]), white
+
+
+def _robust(residuals):
+    """What half the squares of which are Huber's loss of residuals, and its derivative by them."""
+    size = jnp.abs(residuals)
+    far = jnp.sqrt(_HUBER * jnp.maximum(2.0 * size - _HUBER, _HUBER))
+    return jnp.where(size > _HUBER, jnp.sign(residuals) * far, residuals), jnp.where(size > _HUBER, _HUBER / far, 1.0)
 
 
 def _priors(point: Unknowns, mask) -> jax.Array:

@@ -11,7 +11,7 @@ LIGHT = ("azimuth", "elevation", "ambient")
 _LOG_SCALE = (-2.5, 1.5)
 _INVERSE_DISTANCE = (0.0, 0.8)
 _AMBIENT = (0.0, 1.0)
-_ALBEDO = (0.02, 2.0)
+ALBEDO = (0.02, 2.0)
 
 
 @flax.struct.dataclass
@@ -67,7 +67,7 @@ def clip(unknowns: Unknowns) -> Unknowns:
     """The nearest unknowns within bounds."""
     ambient = jnp.clip(unknowns.light[..., 2:], *_AMBIENT)
     light = jnp.concatenate([unknowns.light[..., :2], ambient], axis=-1)
-    return unknowns.replace(pose=clip_pose(unknowns.pose), light=light, albedo=jnp.clip(unknowns.albedo, *_ALBEDO))
+    return unknowns.replace(pose=clip_pose(unknowns.pose), light=light, albedo=jnp.clip(unknowns.albedo, *ALBEDO))
 
 
 def light_angles(toward_light: jax.Array) -> tuple[jax.Array, jax.Array]:
