@@ -7,8 +7,8 @@ from rendernet_jax.errors import InputError
 from rendernet_jax.files import remove_leftovers, write_atomically, write_json
 from rendernet_jax.training.checkpoints import Checkpoints
 
-CARD, LOG, CHECKPOINTS, SHEETS = "run.json", "log.jsonl", "checkpoints", "sheets"
-_WRITTEN = (LOG, CHECKPOINTS, SHEETS, "weights.npz", "weights.json")
+CARD, LOG, CHECKPOINTS, SHEETS, FAULT = "run.json", "log.jsonl", "checkpoints", "sheets", "not_finite.npz"
+_WRITTEN = (LOG, CHECKPOINTS, SHEETS, FAULT, "weights.npz", "weights.json")
 
 
 def open_run(folder: pathlib.Path, description: dict) -> Checkpoints:
