@@ -1,4 +1,4 @@
-"""Open3D, which only meshes need: imported where it is used, so that voxel files and training do without it."""
+"""Packages that only some commands need, imported where they are used: Open3D for meshes, Dask for a cluster."""
 
 from rendernet_jax.errors import InputError
 
@@ -17,3 +17,15 @@ def import_open3d():
             "names, or use voxel files"
         ) from error
     return open3d
+
+
+def import_distributed():
+    """The module ``distributed``. Raises InputError if Dask is not installed."""
+    try:
+        import distributed
+    except ImportError as error:
+        message = (
+            f"--executor=dask: expected Dask, got {error}; run `pip install rendernet_jax[cluster]`, or leave it out"
+        )
+        raise InputError(message) from error
+    return distributed
