@@ -48,7 +48,7 @@ def test_work_is_done_where_the_caller_stands(tmp_path, monkeypatch):
 
 def test_missing_dask_is_an_error_with_a_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(InputError, match=r"--executor=dask: expected Dask.*rendernet_jax\[cluster\]"):
+    with pytest.raises(InputError, match=r"--executor=dask: expected distributed.*install rendernet_jax\[cluster\]"):
         next(cluster.run_tasks(answer, [1], "tcp://127.0.0.1:1"))
 
 

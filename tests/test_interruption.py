@@ -220,3 +220,51 @@ def test_the_small_run_is_a_run_like_any_other(tmp_path):
     assert [record["step"] for record in log_of(tmp_path) if "psnr" in record] == [4, 8]
     assert scores["psnr"] > log_of(tmp_path)[1]["psnr"]
     assert int(state_of(tmp_path, 8)["step"]) == 8
+
+
+# --- SLURM ------------------------------------------------------------------------------------------------------------
+
+# Two tasks on this machine, told what srun tells them, in place of the command that they are given.
+SRUN = """#!/bin/sh
+while [ "$1" != "experiments.train" ]; do shift; done
+shift
+export SLURM_JOB_ID={job} SLURM_STEP_NODELIST=localhost SLURM_NTASKS=2 SLURM_STEP_NUM_NODES=1
+SLURM_PROCID=0 SLURM_LOCALID=0 {python} {script} "$@" & first=$!
+SLURM_PROCID=1 SLURM_LOCALID=1 {python} {script} "$@" & echo $! > {folder}/second.pid
+wait $!; code=$?
+wait $first || code=$?
+exit $code
+"""
+
+
+@pytest.mark.slow
+def test_the_job_script_trains_and_hands_itself_in_again(whole, tmp_path):
+    """docs/slurm.sh with a srun of our own: tasks find each other, SIGTERM saves, the job is requeued, and goes on."""
+    script, folder = SCRIPT.parent.parent / "docs" / "slurm.sh", tmp_path / "run"
+    assert subprocess.run(["bash", "-n", str(script)]).returncode == 0
+    job = 4096 * 3 + os.getpid() % 4096  # the coordinator's port is made of it
+    texts = {
+        "srun": SRUN.format(job=job, python=sys.executable, script=SCRIPT, folder=tmp_path),
+        "scontrol": f'#!/bin/sh\necho "$@" >> {tmp_path}/scontrol.log\n',
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    environment = os.environ | {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "SLURM_JOB_ID": str(job),
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": QUICK,
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }
+    command = ["sh", str(script), f"--output={folder}"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment}
+    process = subprocess.Popen([*command, "--pause=0.02"], **pipes)
+    wait_for_step(process, folder, 4)
+    os.kill(int((tmp_path / "second.pid").read_text()), signal.SIGTERM)
+    finish(process, 143)
+    assert (tmp_path / "scontrol.log").read_text() == f"requeue {job}\n"
+    assert int(state_of(folder)["step"]) < 40
+    finish(subprocess.Popen(command, **pipes))
+    assert (tmp_path / "scontrol.log").read_text() == f"requeue {job}\n"
+    assert_same_run(folder, whole, exact=False)

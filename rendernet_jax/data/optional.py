@@ -1,4 +1,6 @@
-"""Packages that only some commands need, imported where they are used: Open3D for meshes, Dask for a cluster."""
+"""Packages that only some commands need, each imported where it is used."""
+
+import importlib
 
 from rendernet_jax.errors import InputError
 
@@ -20,12 +22,22 @@ def import_open3d():
 
 
 def import_distributed():
-    """The module ``distributed``. Raises InputError if Dask is not installed."""
+    """The module ``distributed`` of Dask. Raises InputError if it is not installed."""
+    return _import("distributed", "--executor=dask", "cluster")
+
+
+def import_tensorboard():
+    """The module ``tensorboardX``. Raises InputError if it is not installed."""
+    return _import("tensorboardX", "tensorboard", "tensorboard")
+
+
+def import_ffmpeg():
+    """The module ``imageio_ffmpeg``. Raises InputError if it is not installed."""
+    return _import("imageio_ffmpeg", "mp4", "video")
+
+
+def _import(module: str, what: str, extra: str):
     try:
-        import distributed
+        return importlib.import_module(module)
     except ImportError as error:
-        message = (
-            f"--executor=dask: expected Dask, got {error}; run `pip install rendernet_jax[cluster]`, or leave it out"
-        )
-        raise InputError(message) from error
-    return distributed
+        raise InputError(f"{what}: expected {module}, got {error}; install rendernet_jax[{extra}]") from error
