@@ -52,7 +52,8 @@ def main():
         if flag.value and not flag.value.lower().endswith(suffixes):
             raise InputError(f"--{flag.name}: expected one of {', '.join(suffixes)}, got {flag.value}; convert it")
     output = launch.prepare_output(_OUTPUT.value)
-    launch.refuse_existing([output / name for name in reconstruction.WRITTEN], _OVERWRITE.value)
+    killed = (output / reconstruction.UNFINISHED).exists()
+    launch.refuse_existing([output / name for name in reconstruction.WRITTEN], _OVERWRITE.value or killed)
     job = reconstruction.Job(
         image=_IMAGE.value,
         output=output,

@@ -194,6 +194,18 @@ def test_signals_while_files_are_written_lose_nothing(given, tmp_path, monkeypat
     assert [signal.getsignal(kind) for kind in kinds] == before
 
 
+def test_files_of_a_killed_process_may_be_replaced(given, tmp_path, monkeypatch):
+    """Killed among the files: the mark stays, and goes when the same fit ends."""
+    monkeypatch.setattr(inverse, "fit_steps", steps(0.5))
+    with monkeypatch.context() as patch:
+        patch.setattr(reconstruction, "save_gif", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            reconstruction.run(job(given, tmp_path), {})
+    assert (tmp_path / reconstruction.UNFINISHED).exists() and (tmp_path / "fit.json").exists()
+    reconstruction.run(job(given, tmp_path), {})
+    assert {path.name for path in tmp_path.iterdir()} <= set(reconstruction.WRITTEN)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -1,11 +1,14 @@
 """Sheets of labelled pictures, and the one place where float pictures become bytes of PNG and GIF files."""
 
 import io
+import pathlib
+import tempfile
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from rendernet_jax.data.optional import import_ffmpeg
 from rendernet_jax.errors import InputError
 from rendernet_jax.files import write_atomically
 
@@ -53,6 +56,40 @@ def save_gif(path, frames: Sequence, seconds: float = 4.0) -> None:
     content = io.BytesIO()
     images[0].save(content, format="GIF", save_all=True, append_images=images[1:], **options)
     write_atomically(path, content.getvalue())
+
+
+def save_mp4(path, frames: Sequence, seconds: float = 4.0) -> None:
+    """Write pictures of one size (see :func:`to_bytes`) as an H.264 film of about ``seconds``, atomically.
+
+    An odd row or column at the end is left out: the format wants even sides. What is transparent shows white.
+
+    Raises:
+        InputError: imageio-ffmpeg is not installed, or ffmpeg fails.
+    """
+    ffmpeg = import_ffmpeg()
+    pixels = [np.asarray(_on_white(to_bytes(frame))) for frame in frames]
+    height, width = (side // 2 * 2 for side in pixels[0].shape[:2])
+    with tempfile.TemporaryDirectory() as folder:
+        film = pathlib.Path(folder) / "film.mp4"
+        writer = ffmpeg.write_frames(
+            str(film), (width, height), fps=max(1.0, len(frames) / seconds), codec="libx264", macro_block_size=1
+        )
+        try:
+            writer.send(None)
+            for frame in pixels:
+                writer.send(np.ascontiguousarray(frame[:height, :width]))
+        except OSError as error:
+            raise InputError(f"mp4: expected ffmpeg to write a film, got {error}; use a GIF") from error
+        finally:
+            writer.close()
+        write_atomically(path, film.read_bytes())
+
+
+def _on_white(pixels: np.ndarray) -> Image.Image:
+    image = Image.fromarray(pixels)
+    if image.mode != "RGBA":
+        return image
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
 def _one_bit_cover(image: Image.Image) -> Image.Image:
