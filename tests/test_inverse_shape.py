@@ -57,26 +57,25 @@ def iou(grid, other) -> float:
     return (a & b).sum() / (a | b).sum()
 
 
-def test_shape_is_found_by_silhouette_from_a_gallery_without_it(prior, params):
-    """With the pose near; what the untrained network makes of it afterwards does not matter."""
+def test_shape_is_found_in_a_picture_from_a_gallery_without_it(prior, params):
+    """With the pose near, in a picture that the network drew itself."""
     wanted = chair(5, 6, 6)
     pose = Pose(0.9, 0.35, 0.0, 1.1, (0.05, 0.02, 0.0), 0.15)
-    mask = silhouettes(jnp.asarray(wanted)[None], pose, 16)[0][..., None]
+    point = Unknowns(unknowns.from_pose(pose), jnp.asarray([0.3, 0.4, 0.1]), jnp.ones(1))
+    picture, mask = jax.jit(lambda grid: photometric.draw_point(params, CONFIG, grid, point, 32))(wanted[None])
+    mask = silhouettes(jnp.asarray(wanted)[None], pose, 32)[0][..., None]
     settings = inverse.ShapeSettings(
-        azimuths=12, sizes=(16, 16), size=32, steps=(30, 40, 10), candidates=(4, 2, 1), typical=1e-5
+        azimuths=12, sizes=(16, 16), size=32, steps=(4, 40), candidates=(4, 2), typical=1e-5
     )
     start, found = {"pose": pose.replace(azimuth=0.95)}, {}
-    for told in inverse.fit_shape_steps(params, CONFIG, prior, jnp.ones((16, 16, 1)), mask, settings, start=start):
+    for told in inverse.fit_shape_steps(params, CONFIG, prior, picture, mask, settings, start=start):
         found[told.stage] = told
     assert list(found) == ["search", "silhouette 16", "judge", "picture 32"]
-    assert inverse.count_shape_reports(settings) == 2 + 3 + 4 + 1
-    before, after = (
-        iou(inverse.grids(prior, found[stage].best.latent[None])[0], wanted) for stage in ("search", "silhouette 16")
-    )
-    assert after > before, (before, after)
+    assert inverse.count_shape_reports(settings) == 3 + 4
     assert found["silhouette 16"].losses[0] < 0.5 * found["search"].losses[0]
-    assert abs(found["silhouette 16"].pose.azimuth - 0.9) < 0.25  # the shape may turn a little, too
-    again = list(inverse.fit_shape_steps(params, CONFIG, prior, jnp.ones((16, 16, 1)), mask, settings, start=start))[-1]
+    assert abs(found["silhouette 16"].pose.azimuth - 0.9) < 0.25  # another shape is seen from a little aside
+    assert found["picture 32"].losses[0] < found["judge"].losses[0]
+    again = list(inverse.fit_shape_steps(params, CONFIG, prior, picture, mask, settings, start=start))[-1]
     jax.tree.map(np.testing.assert_array_equal, again.candidates, told.candidates)
 
 
@@ -96,7 +95,7 @@ def test_poses_are_searched_all_around(prior, params):
 def test_what_is_held_stays(prior, params):
     start = {"pose": Pose(0.5, 0.2), "shape": prior[0]["gallery"][1], "light": Light(0.1, 0.2, 0.1, 0.9)}
     mask = jnp.zeros((32, 32, 1)).at[8:24, 8:24].set(1.0)
-    settings = inverse.ShapeSettings(azimuths=2, sizes=(8, 16), size=32, steps=(10, 10, 10), candidates=(2, 1, 1))
+    settings = inverse.ShapeSettings(azimuths=2, sizes=(8, 16), size=32, steps=(2, 10), candidates=(2, 1))
     fit = inverse.fit_shape(params, CONFIG, prior, mask, mask, settings, start=start, fixed=("pose", "shape"))
     np.testing.assert_array_equal(fit.best.latent, start["shape"])
     np.testing.assert_allclose(fit.best.pose, unknowns.from_pose(start["pose"]), atol=1e-7)
@@ -153,16 +152,14 @@ def test_what_is_guessed_is_among_the_candidates(prior, params):
     init = jax.jit(first_guess.init, static_argnums=1)
     guess = init(jax.random.key(3), config), config
     mask = jnp.zeros((32, 32, 1)).at[8:24, 10:20].set(1.0)
-    settings = inverse.ShapeSettings(azimuths=2, sizes=(8, 16), size=32, candidates=(6, 2, 1))
+    settings = inverse.ShapeSettings(azimuths=2, sizes=(8, 16), size=32, candidates=(6, 2))
     told = next(inverse.fit_shape_steps(params, CONFIG, prior, mask, mask, settings, guess=guess))
     seen = jax.jit(first_guess.guess, static_argnums=1)(
         *guess, first_guess.crop(np.asarray(mask), np.asarray(mask))[None]
     )
     mean, spread = map(np.asarray, shape_prior.usual(prior[0]))
-    gallery = np.asarray(prior[0]["gallery"])
-    nearest = (((gallery - mean) / spread - np.asarray(seen.latent)) ** 2).sum(1).argmin()
-    guessed = np.abs(np.asarray(told.candidates.latent) - gallery[nearest]).max(1) < 1e-5
-    assert guessed.sum() >= 4 and len(guessed) == 6
+    guessed = np.abs(np.asarray(told.candidates.latent) - (mean + spread * np.asarray(seen.latent))).max(1) < 1e-4
+    assert guessed.sum() == 4 and len(guessed) == 6
     views = np.asarray(seen.angles[0, np.argsort(-np.asarray(seen.log_odds[0]))[:4]])
     found = np.asarray(told.candidates.pose[:, :3])
     assert all(np.abs(found - view).max(1).min() < 1e-5 for view in views)
@@ -213,6 +210,6 @@ def test_unknown_method_is_refused(params):
 
 
 def test_settings_of_shape_say_how_much_is_told():
-    settings = dataclasses.replace(inverse.ShapeSettings(), steps=(10, 20, 30))
-    assert inverse.count_shape_reports(settings) == 2 + 1 + 2 + 3
+    settings = dataclasses.replace(inverse.ShapeSettings(), steps=(7, 30))
+    assert inverse.count_shape_reports(settings) == 3 + 3
     assert shape.ELEVATIONS == 4

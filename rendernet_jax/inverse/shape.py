@@ -27,7 +27,7 @@ from rendernet_jax.shape_prior import PriorConfig
 _ELEVATION = (-0.2, 0.15, 0.5, 0.9)  # radians, from which objects that stand upright are looked at
 ELEVATIONS = len(_ELEVATION)
 _FIRST_DISTANCE = 0.15  # inverse, between orthographic and a wide angle
-_RATES = Unknowns(pose=0.02, light=0.04, albedo=0.02, latent=0.06)  # of first steps; the latent's in deviations
+_RATES = Unknowns(pose=0.01, light=0.04, albedo=0.02, latent=0.06)  # of first steps; the latent's in deviations
 _GUESSED = 4  # views
 _ROLL = 0.1  # radians, deviation of the roll of photos
 _POSE_SHARE = 0.1  # of roll and perspective beside the latent: a shape unknown is easily taken for either
@@ -44,11 +44,11 @@ class ShapeSettings:
 
     shapes: int = 48  # of the prior's gallery: those nearest to the guess, or spread over it
     azimuths: int = 16  # from which each shape of the prior's gallery is compared, at four elevations each
-    sizes: tuple[int, ...] = (32, 64)  # of the silhouettes that are compared, the search's first
+    sizes: tuple[int, int] = (32, 64)  # of the silhouettes by which views are searched, then refined
     size: int = 128  # of the pictures
-    steps: tuple[int, ...] = (40, 40, 60)  # by silhouettes of each size, then by pictures; in tens
-    candidates: tuple[int, ...] = (10, 5, 2)  # how many are refined so
-    typical: float = 2e-3  # weight of how far latent, roll and perspective go, beside that of mean squared pixels
+    steps: tuple[int, int] = (8, 60)  # by silhouettes, the pose alone; by pictures, in tens
+    candidates: tuple[int, int] = (12, 2)  # how many are refined so
+    typical: float = 0.02  # weight of how far latent, roll and perspective go, beside that of mean squared pixels
 
 
 def fit_shape(params: dict, config: Config, prior, picture, mask, settings=ShapeSettings(), **more) -> Fit:
@@ -72,8 +72,9 @@ def fit_shape_steps(
 ) -> Iterator[Fit]:
     """Find shape, pose, light and albedo of an upright object, and tell what is found on the way.
 
-    The shapes of the prior's gallery are compared by silhouette from all around; the best are refined, shape and pose
-    together, by silhouette and then through the network.
+    The shapes of the prior's gallery are compared by silhouette from all around, and the poses of the best refined so.
+    Shapes are judged and refined, together with all else, through the network alone: it draws a grid as large as the
+    object is, while the silhouette of the cells themselves is up to half a cell wider, which would make all parts thin.
 
     Args:
         params, config: a network with the heads normal and mask.
@@ -81,8 +82,8 @@ def fit_shape_steps(
         picture: ``[S, S, C]`` in [0, 1]; what lies outside the mask does not matter.
         mask: ``[S, S, 1]`` in [0, 1], the part of each pixel that the object covers.
         settings: how much is searched and refined.
-        guess: what :func:`rendernet_jax.weights.load_guess` returns: of the gallery, the shapes nearest to what it
-            sees in the picture are compared; the nearest one, in the views that it sees, is always a candidate.
+        guess: what :func:`rendernet_jax.weights.load_guess` returns: the shape that it sees in the picture, in the
+            views that it sees, is always a candidate; of the gallery, those nearest to it are compared.
         start: ``pose``, ``light``, ``albedo`` or ``shape`` to begin with (:class:`Pose`, :class:`Light`, ``[C]``, a
             latent ``[L]``); poses are searched unless it holds one, shapes unless it holds one.
         fixed: names out of these four that stay as ``start`` gives them.
@@ -103,10 +104,10 @@ def fit_shape_steps(
     guessed = None if guess is None or {"pose", "shape"} & start.keys() else _guess(prior[0], guess, picture, mask)
     found = _search(prior, mask, settings, start, guessed, picture.shape[-1])
     yield found
-    for size, steps, count in zip(settings.sizes, settings.steps, settings.candidates, strict=False):
-        descend = functools.partial(_by_silhouette, *prior, resize(mask, size)[..., 0], settings.typical)
-        first = take(found.candidates, slice(count))
-        found = yield from _descend(descend, first, free, steps, f"silhouette {size}")
+    fine = resize(mask, settings.sizes[1])[..., 0]
+    poses, losses = _refine_poses(*prior, fine, found.candidates, free.pose, settings.steps[0])
+    found = ranked(found.candidates.replace(pose=poses), losses, f"silhouette {settings.sizes[1]}")
+    yield found
     drawn = resize(picture, settings.size), resize(mask, settings.size)
     found = ranked(*_judge(params, config, *prior, *drawn, found.candidates, candidates.given(start)), "judge")
     yield found
@@ -122,7 +123,7 @@ def grids(prior: tuple[dict, PriorConfig], latent: jax.Array) -> jax.Array:
 
 def count_shape_reports(settings: ShapeSettings) -> int:
     """How often :func:`fit_shape_steps` tells what it found."""
-    return 2 + sum(-(-steps // _CHUNK) for steps in settings.steps)
+    return 3 + -(-settings.steps[1] // _CHUNK)
 
 
 def _check_prior(config: PriorConfig, guess, settings: ShapeSettings) -> None:
@@ -146,7 +147,7 @@ def _search(prior, mask, settings: ShapeSettings, start: dict, guessed: tuple | 
     chosen = jnp.argsort(losses)[:count] if given else different(vectors, losses, count)
     vectors, losses, shapes = vectors[chosen], losses[chosen], latents[chosen // len(poses)]
     if guessed is not None:
-        latent, poses = latents[0], guessed[1]  # what was guessed is a mean of shapes: the nearest one is crisp
+        latent, poses = guessed
         seen = jax.tree.map(lambda x: x[0], _compare(*prior, small, latent[None], poses, True))
         kept = max(0, count - len(poses))  # of the gallery's; what was guessed is always among those that are refined
         vectors, losses = (jnp.concatenate([new, old[:kept]]) for new, old in zip(seen, (vectors, losses), strict=True))
@@ -285,13 +286,15 @@ def _compare(prior, prior_config, mask, latents, poses, moving):
     return one_by_one(one, latents)
 
 
-@functools.partial(jax.jit, static_argnums=1)
-def _by_silhouette(prior, prior_config, mask, typical, state, free, done, share):
-    def loss(point):
-        cells = _opacity(prior, prior_config, point.latent, len(mask))
-        return silhouette.compare(cells, mask, point.pose[None])[0]
+@functools.partial(jax.jit, static_argnums=(1, 5))
+def _refine_poses(prior, prior_config, mask, found, free, steps):
+    """Pose vectors ``[K, 7]`` whose silhouettes are most like a mask ``[S, S]``, and half the mean squares ``[K]``."""
+    free = free * jnp.ones(7).at[6].set(0.0)  # perspective is hardly seen in a silhouette
 
-    return _steps_of_all(prior, loss, typical, state, free, done, share)
+    def one(point):
+        return silhouette.refine(_opacity(prior, prior_config, point.latent, len(mask)), mask, point.pose, free, steps)
+
+    return one_by_one(one, found)
 
 
 @functools.partial(jax.jit, static_argnums=(1, 3))
