@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from absl import app, flags, logging
 
-from rendernet_jax.errors import InputError
+from rendernet_jax.errors import InputError, Interrupted
 
 _created: list[pathlib.Path] = []  # folders that prepare_output made, the outermost first
 
@@ -18,7 +18,8 @@ def run(main: Callable[[], None]) -> None:
     """Parse the flags and call ``main()``, through ``absl.app.run``.
 
     Exit codes: 0; 1 after bad input or a failed file operation, told in one line ``error: ...`` on stderr without a
-    traceback; 130 after Ctrl-C. Any other exception is a bug and keeps its traceback.
+    traceback; 130 after Ctrl-C; 143 after SIGTERM, once what was done is saved. Any other exception is a bug and keeps
+    its traceback.
     """
 
     def guarded(arguments):
@@ -31,6 +32,9 @@ def run(main: Callable[[], None]) -> None:
             _fail(str(error))
         except OSError as error:
             _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
+        except Interrupted as signal:
+            print(signal, file=sys.stderr)
+            sys.exit(143)
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             sys.exit(130)

@@ -7,17 +7,19 @@ Each entry of poses.json names a picture, the voxel or mesh file it shows, and i
 {"picture": "a.png", "object": "chair.obj", "azimuth_deg": 30, "elevation_deg": 20}. Without --poses the pictures' names
 tell all that, as in the 2018 tar files: {object}_p{azimuth}_t{polar}_r{radius}.png.
 
-The same command continues an interrupted run, exactly. OUTPUT/weights.npz holds the averaged (EMA) weights of the best
-evaluation, with which ``render --weights=OUTPUT`` draws; OUTPUT/sheets shows unseen views.
+The same command continues an interrupted run, exactly; SIGTERM saves first, and exits with 143. OUTPUT/weights.npz
+holds the averaged (EMA) weights of the best evaluation, with which ``render --weights=OUTPUT`` draws.
 """
 
 import dataclasses
-import time
+import pathlib
 
 from absl import flags
 
+from . import _hosts
 from . import _launch as launch
 
+flags.adopt_module_key_flags(_hosts)
 _SHADERS = ("phong", "toon", "contour", "ao")
 _PRESET = flags.DEFINE_string("preset", "compact", "Network: compact, paper, tiny, or the baselines ec and ec-deep.")
 _HEADS = flags.DEFINE_enum(
@@ -46,7 +48,7 @@ _BF16 = flags.DEFINE_bool("bf16", False, "Run the network in bfloat16 (GPU, TPU)
 _WEIGHTS = flags.DEFINE_string("weights", None, "Start from these weights (shipped name or folder).")
 _EVAL_EVERY = flags.DEFINE_integer("eval_every", 500, "Steps between evaluations and checkpoints.", lower_bound=1)
 _ACCUMULATE = flags.DEFINE_integer("accumulate", 1, "Parts in which a batch is worked on, to save memory.", 1)
-_PARALLEL = flags.DEFINE_enum("parallel", "pmap", ["pmap", "sharding"], "How a batch is spread over all devices.")
+_PARALLEL = flags.DEFINE_enum("parallel", "pmap", ["pmap", "sharding"], "How a batch is spread over devices.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of initial weights, batches and lights.", 0, 2**31 - 1)
 
 
@@ -63,7 +65,8 @@ def main():
     from rendernet_jax.training.step import Recipe
     from rendernet_jax.weights import load_weights, read_card
 
-    output = launch.prepare_output(_OUTPUT.value)
+    leads = _hosts.join()
+    output = launch.prepare_output(_OUTPUT.value) if leads else pathlib.Path(_OUTPUT.value)
     config, source = read_pictures() if _PICTURES.value else read_data_set()
     recipe = Recipe(
         steps=_STEPS.value,
@@ -75,23 +78,16 @@ def main():
         accumulate=_ACCUMULATE.value,
         seed=_SEED.value,
     )
-    if recipe.patch % config.multiple or config.size not in (None, recipe.patch):
-        wanted = f"{config.size}, whole views" if config.size else f"a multiple of {config.multiple}"
-        raise InputError(
-            f"--patch: expected {wanted}, for {config.name}, got {recipe.patch}; change it or leave it out"
-        )
     warm_start, warm_start_sha256 = None, None
     if _WEIGHTS.value:
         warm_start, found = load_weights(_WEIGHTS.value)
         warm_start_sha256 = read_card(_WEIGHTS.value)["sha256"]
         if dataclasses.replace(found, name=config.name) != config:
-            raise InputError(
-                f"--weights: expected weights of preset {config.name!r}, got those of {found.name!r} with other "
-                "layers or heads; choose the matching --preset"
-            )
-    patches = f"{recipe.batch} patches, {recipe.patch} pixels wide"
-    print(f"{len(source.training)} training views, {recipe.steps} steps of {patches}")
-    began = time.time()
+            wanted = f"expected weights of preset {config.name!r}, got {found.name!r} with other layers or heads"
+            raise InputError(f"--weights: {wanted}; choose the matching --preset")
+    if leads:
+        patches = f"{recipe.batch} patches, {recipe.patch} pixels wide"
+        print(f"{len(source.training)} training views, {recipe.steps} steps of {patches}")
     scores = train(
         config,
         source,
@@ -103,9 +99,9 @@ def main():
         inputs={"data": source.identity, "weights": warm_start_sha256},
         provenance={"command": command(), "data": source.description, **machine()},
     )
-    if scores:
+    if leads:
         print(", ".join(f"{name} {value:.3f}" for name, value in scores.items()))
-    print(f"{(time.time() - began) / 60:.1f} minutes; wrote {output}/weights.npz, log.jsonl, sheets/, checkpoints/")
+        print(f"wrote {output}/weights.npz, log.jsonl, sheets/, checkpoints/")
 
 
 def check_flags() -> None:

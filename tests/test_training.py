@@ -19,11 +19,12 @@ import pytest
 
 from rendernet_jax import files, losses, network, weights
 from rendernet_jax.config import preset
-from rendernet_jax.errors import InputError
+from rendernet_jax.errors import InputError, Interrupted
 from rendernet_jax.training.checkpoints import Checkpoints
 from rendernet_jax.training.loop import make_batch, train
 from rendernet_jax.training.parallel import MODES, data_parallel
-from rendernet_jax.training.step import Recipe, accumulate, init_state, make_step
+from rendernet_jax.training.replay import replay
+from rendernet_jax.training.step import Recipe, accumulate, init_state, make_optimizer, make_step
 from rendernet_jax.training.validation import Evaluation
 
 pytestmark = pytest.mark.optax
@@ -33,7 +34,10 @@ SIZE, GRID = 32, 8
 
 
 class Balls:
-    """A source of one family: orthographic balls of random radius, seen from the front."""
+    """A source of one family: orthographic balls of random radius, seen from the front.
+
+    ``stop_at``: batches of two examples before it gives up; ``poison``: the batch of which a number is none.
+    """
 
     validation = (0, 1)
 
@@ -43,14 +47,16 @@ class Balls:
 
     def batch(self, rng, count, patch):
         time.sleep(self.pause)
-        if self.made == self.stop_at:
+        poisoned = np.random.default_rng([RECIPE.seed, self.poison or 0, 0]).bit_generator.state
+        poisoned = self.poison is not None and rng.bit_generator.state == poisoned
+        if self.stop_at is not None and self.made == 2 * self.stop_at:
             raise ConnectionError("the data is gone")
         corners = 2 * rng.integers(0, (SIZE - patch) // 2 + 1, (count, 2))
         views = [cut_ball(rng.uniform(0.2, 0.45), *corner, patch) for corner in corners]
         batch = jax.tree.map(lambda *leaves: np.stack(leaves), *views)
-        if self.made == self.poison:
+        if poisoned:
             batch["normal"][0, 0, 0, 0] = np.nan
-        self.made += 1
+        self.made += count
         return batch
 
     def views(self, indices, occupancy="coverage"):
@@ -229,9 +235,20 @@ def test_devices_modes_and_parts_of_a_batch_agree(tmp_path):
 def test_batches_depend_on_seed_and_index_alone():
     first, again = (make_batch(Balls(), RECIPE, 3) for _ in range(2))
     assert digest(first) == digest(again) != digest(make_batch(Balls(), RECIPE, 4))
-    assert first["target"].keys() == {"mask", "normal", "depth", "ao", "contour"} and first["light"][
-        "azimuth"
-    ].shape == (2,)
+    assert first["target"].keys() == {"mask", "normal", "depth", "ao", "contour"}
+    assert first["light"]["azimuth"].shape == (2,)
+
+
+def test_an_example_is_the_same_whichever_process_makes_it():
+    """A batch of 6 by one process, by two and by three."""
+    recipe = Recipe(**{**vars(RECIPE), "batch": 6})
+    whole = make_batch(Balls(), recipe, 5)
+    for processes in (2, 3):
+        part = 6 // processes
+        parts = [make_batch(Balls(), recipe, 5, range(i * part, (i + 1) * part)) for i in range(processes)]
+        assert digest(jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)) == digest(whole)
+    lights = whole["light"]["azimuth"]
+    assert len(set(lights.tolist())) == 6
 
 
 # --- loop -------------------------------------------------------------------------------------------------------------
@@ -439,14 +456,50 @@ def test_broken_run_card_and_empty_validation_are_named(tmp_path):
         run(tmp_path / "new", source)
 
 
-def test_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_path, params, state):
-    wanted = "step 3: expected finite figures of batch 2, got .*loss.*lower --rate and choose a new --output"
+def test_loss_that_is_not_finite_stops_keeps_the_last_good_checkpoint_and_can_be_replayed(tmp_path, params, state):
+    wanted = "step 4: expected finite figures of batch 3, got .*loss.*replay .*lower --rate and choose a new"
     with pytest.raises(InputError, match=wanted):
-        run(tmp_path, Balls(poison=2), warm_start=params)
+        run(tmp_path, Balls(poison=3), warm_start=params)
     good = last_state(tmp_path, state)
     assert int(good["step"]) == 2 and all(np.isfinite(leaf).all() for leaf in leaves_of(good))
     assert [p.name for p in (tmp_path / "checkpoints").iterdir() if p.is_dir()] == ["2"]
     assert read_log(tmp_path)[-1]["not_finite"] == ["gradient_norm", "loss", "normal", "phong"]
+    first, second = replay(tmp_path)
+    assert np.isnan(first["loss"]) and first["given"] == ["target.normal"] and first["gradient"]
+    assert np.isfinite(second["loss"]) and second["given"] == second["gradient"] == []
+    (tmp_path / "not_finite.npz").unlink()
+    with pytest.raises(InputError, match="expected not_finite.npz, got none"):
+        replay(tmp_path)
+
+
+def test_gradients_are_clipped():
+    """A gradient of norm 5 or 50 gives the same first step; one of norm 1/2 is left as it is, but for Adam's."""
+    optimizer = make_optimizer(Recipe(clip=1.0, weight_decay=0.0))
+    clipped = []
+    for scale in (1.0, 10.0):
+        gradient = {"w": jnp.asarray([3.0, 4.0]) * scale}
+        _, (_, (moments, *_)) = optimizer.update(gradient, optimizer.init(gradient), gradient)
+        clipped.append(moments.mu["w"])
+    np.testing.assert_allclose(clipped[0], clipped[1], rtol=1e-6)
+    np.testing.assert_allclose(clipped[0], 0.1 * np.asarray([0.6, 0.8]), rtol=1e-6)  # 1 - b1, of a unit vector
+
+
+def test_sigterm_saves_and_the_same_command_goes_on_to_the_same_bits(tmp_path, whole, params, state):
+    """The signal comes while a batch of step 4 is made; steps up to 3 or 5 are saved, whatever is on its way."""
+
+    class Terminated(Balls):
+        def batch(self, *arguments):
+            if self.made == 6:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().batch(*arguments)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted, match="SIGTERM: step [1-5] of 6 is saved"):
+        run(tmp_path, Terminated(), warm_start=params, provenance={"command": "here"}, every=5)
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert 1 <= int(last_state(tmp_path, state)["step"]) <= 5
+    run(tmp_path, warm_start=params, provenance={"command": "here"}, every=5)
+    assert digest(last_state(tmp_path, state)) == whole.digest
 
 
 # --- what is judged ---------------------------------------------------------------------------------------------------

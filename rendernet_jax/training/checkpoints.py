@@ -28,7 +28,16 @@ class Checkpoints:
         self._folder = pathlib.Path(folder).resolve()
         self._folder.mkdir(parents=True, exist_ok=True)
         # What is kept is decided here: Orbax forgets scores when it is opened again, and then keeps what has none.
-        options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, cleanup_tmp_directories=True)
+        # Of several processes only one comes here: it must not wait for the others.
+        alone = ocp.options.MultiprocessingOptions(
+            primary_host=jax.process_index(), active_processes={jax.process_index()}, barrier_sync_key_prefix="leader"
+        )
+        options = ocp.CheckpointManagerOptions(
+            create=False,
+            enable_async_checkpointing=False,
+            cleanup_tmp_directories=True,
+            multiprocessing_options=alone if jax.process_count() > 1 else ocp.options.MultiprocessingOptions(),
+        )
         # Named here, or a new process can't read what an earlier one saved before it saves something itself.
         handler = ocp.StandardCheckpointHandler()
         self._manager = ocp.CheckpointManager(self._folder, options=options, item_handlers=handler)
@@ -50,8 +59,16 @@ class Checkpoints:
         for stale in self._steps():
             if stale >= step:
                 self._delete(stale)
-        self._manager.save(step, args=ocp.args.StandardSave(state), force=True)
-        self._manager.wait_until_finished()
+        if jax.process_count() > 1:  # Orbax takes no arrays of one process's own
+            state = jax.device_get(state)
+        try:
+            self._manager.save(step, args=ocp.args.StandardSave(state), force=True)
+            self._manager.wait_until_finished()
+        except Exception as error:  # a full disk comes as a dozen kinds
+            reason = " ".join(str(error).split())
+            raise OSError(
+                f"checkpoints {self._folder}: cannot save step {step} ({reason}); the last one stands"
+            ) from error
         manifest = {"files": _checksums(self._folder / str(step)), "score": None if score is None else float(score)}
         write_json(self._manifest(step), seal(manifest))
         steps = self._steps()

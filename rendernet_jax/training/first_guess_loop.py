@@ -145,9 +145,10 @@ def train_guess(
         chosen = np.resize(grids.validation, _SCORED)
         unseen = samples.batch(np.random.default_rng([recipe.seed, 1]), chosen)
 
-        def batch(index):
+        def batch(index, places):
             rng = np.random.default_rng([recipe.seed, 0, index])
-            return samples.batch(rng, rng.choice(grids.training, recipe.batch))
+            whole = samples.batch(rng, rng.choice(grids.training, recipe.batch))
+            return {name: leaf[places.start : places.stop] for name, leaf in whole.items()}
 
         return Task(
             state=lambda: fresh_state(first_guess.init(jax.random.key(recipe.seed), config), recipe),

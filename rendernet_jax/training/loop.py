@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import pathlib
 
+import jax
 import numpy as np
 
 from rendernet_jax.config import Config, config_to_dict
@@ -47,7 +48,8 @@ def train(
         the last evaluation's figures.
 
     Raises:
-        InputError: there is nothing to validate on, no head that the data can judge, or what ``train_task`` raises.
+        InputError: there is nothing to validate on, a patch that the network can't draw, no head that the data can
+            judge, or what ``train_task`` raises.
     """
     if not len(source.validation):
         raise InputError("data set: expected at least one validation view, got none; build it with two shapes or more")
@@ -55,6 +57,11 @@ def train(
         raise InputError(
             f"config: expected network {config.name!r} for the data's {source.size} pixels, got one for {config.size}; "
             "fit it with config.fit_size"
+        )
+    if recipe.patch % config.multiple or config.size not in (None, recipe.patch):
+        wanted = f"{config.size}, whole views" if config.size else f"a multiple of {config.multiple}"
+        raise InputError(
+            f"--patch: expected {wanted}, for {config.name}, got {recipe.patch}; change it or leave it out"
         )
 
     def prepare() -> Task:
@@ -75,22 +82,31 @@ def train(
     return train_task(folder, description, recipe.steps, eval_every, prepare, parallel)
 
 
-def make_batch(source, recipe: Recipe, index: int) -> dict:
-    """Batch number ``index``: a function of the seed and the index alone."""
-    rng = np.random.default_rng([recipe.seed, index])
-    batch = source.batch(rng, recipe.batch, recipe.patch)
+def make_batch(source, recipe: Recipe, index: int, places: range | None = None) -> dict:
+    """Batch number ``index``, or its examples at some places.
+
+    Each is a function of the seed, the index and its place alone: processes that make a part each make one batch.
+    """
+    places = range(recipe.batch) if places is None else places
+    examples = [_make_example(source, recipe, np.random.default_rng([recipe.seed, index, place])) for place in places]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *examples)
+
+
+def _make_example(source, recipe: Recipe, rng: np.random.Generator) -> dict:
+    """A batch of one, with its light."""
+    example = source.batch(rng, 1, recipe.patch)
     return {
-        **{k: v for k, v in batch.items() if k not in TARGETS},
-        "target": {k: v for k, v in batch.items() if k in TARGETS},
-        "light": _random_lights(rng, recipe.batch),
+        **{k: v for k, v in example.items() if k not in TARGETS},
+        "target": {k: v for k, v in example.items() if k in TARGETS},
+        "light": _random_light(rng),
     }
 
 
-def _random_lights(rng: np.random.Generator, count: int) -> dict:
-    """Lights from the viewer's half of the sphere, mostly from above."""
+def _random_light(rng: np.random.Generator) -> dict:
+    """Light from the viewer's half of the sphere, mostly from above, ``[1]``."""
     return {
-        "azimuth": rng.uniform(-1.4, 1.4, count).astype(np.float32),
-        "elevation": rng.uniform(-0.6, 1.3, count).astype(np.float32),
-        "ambient": np.full(count, 0.1, np.float32),
-        "intensity": np.full(count, 0.9, np.float32),
+        "azimuth": rng.uniform(-1.4, 1.4, 1).astype(np.float32),
+        "elevation": rng.uniform(-0.6, 1.3, 1).astype(np.float32),
+        "ambient": np.full(1, 0.1, np.float32),
+        "intensity": np.full(1, 0.9, np.float32),
     }

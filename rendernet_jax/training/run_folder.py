@@ -7,8 +7,8 @@ from rendernet_jax.errors import InputError
 from rendernet_jax.files import remove_leftovers, write_atomically, write_json
 from rendernet_jax.training.checkpoints import Checkpoints
 
-CARD, LOG, CHECKPOINTS, SHEETS = "run.json", "log.jsonl", "checkpoints", "sheets"
-_WRITTEN = (LOG, CHECKPOINTS, SHEETS, "weights.npz", "weights.json")
+CARD, LOG, CHECKPOINTS, SHEETS, FAULT = "run.json", "log.jsonl", "checkpoints", "sheets", "not_finite.npz"
+_WRITTEN = (LOG, CHECKPOINTS, SHEETS, FAULT, "weights.npz", "weights.json")
 
 
 def open_run(folder: pathlib.Path, description: dict) -> Checkpoints:
@@ -39,16 +39,22 @@ def open_run(folder: pathlib.Path, description: dict) -> Checkpoints:
 
 def rewind_log(path: pathlib.Path, step: int) -> list[dict]:
     """Cut the log back to the records up to ``step``, which are returned: what came after is about to be repeated."""
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            record = json.loads(line)
-            if record["step"] <= step:
-                kept.append(record)
-        except (ValueError, TypeError, KeyError):  # half a line, from the moment of a kill
-            continue
+    kept = [record for record in read_log(path) if record["step"] <= step]
     write_atomically(path, "".join(json.dumps(record) + "\n" for record in kept).encode())
     return kept
+
+
+def read_log(path: pathlib.Path) -> list[dict]:
+    """Whole records of a log, each with a step; none where there is no file."""
+    records = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
+        try:
+            record = json.loads(line)
+            record["step"] <= 0  # noqa: B015  (a number)
+            records.append(record)
+        except (ValueError, TypeError, KeyError):  # half a line, from the moment of a kill
+            continue
+    return records
 
 
 def _read_card(card: pathlib.Path, description: dict) -> dict:

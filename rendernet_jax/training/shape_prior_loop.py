@@ -56,7 +56,7 @@ def train_prior(
         return Task(
             state=lambda: init_state(config, recipe),
             make_step=functools.partial(make_step, config, recipe),
-            batch=lambda index: make_batch(grids, recipe, index),
+            batch=lambda index, places: make_batch(grids, recipe, index)[places.start : places.stop],
             examples=recipe.batch,
             score=lambda params, _: score(reconstruct, params, grids),
             figure="iou",

@@ -50,14 +50,8 @@ def init_state(config: Config, recipe: Recipe, params: dict | None = None) -> di
     return fresh_state(params, recipe)
 
 
-def make_step(config: Config, recipe: Recipe, axis: str | None = AXIS):
-    """``step(state, batch) -> (state, metrics)``, pure; gradients are averaged over ``axis`` if given.
-
-    A batch is the dict that ``data.source.Source.batch`` makes, with a light for each example. Randomness comes from
-    the seed, the step and the example's place in the whole batch alone: a resumed run repeats the interrupted one, and
-    devices and parts of a batch may be many or few.
-    """
-    optimizer = make_optimizer(recipe)
+def make_loss(config: Config, recipe: Recipe):
+    """``loss(params, batch, keys) -> (loss, figures)``, means over a batch; see :func:`make_step` and ``make_keys``."""
     dtype = jnp.bfloat16 if recipe.bf16 else jnp.float32
 
     def loss_fn(params, batch, keys):
@@ -75,11 +69,27 @@ def make_step(config: Config, recipe: Recipe, axis: str | None = AXIS):
         parts = {"loss": losses.total(parts), **parts}
         return jnp.mean(parts["loss"]), {name: jnp.mean(value) for name, value in parts.items()}
 
+    return loss_fn
+
+
+def make_keys(recipe: Recipe, step: jax.Array, places: jax.Array) -> jax.Array:
+    """Dropout keys of the examples at these places in the batch of a step, ``[B]``."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(jax.random.key(recipe.seed), step), places)
+
+
+def make_step(config: Config, recipe: Recipe, axis: str | None = AXIS):
+    """``step(state, batch) -> (state, metrics)``, pure; gradients are averaged over ``axis`` if given.
+
+    A batch is the dict that ``data.source.Source.batch`` makes, with a light for each example. Randomness comes from
+    the seed, the step and the example's place in the whole batch alone: a resumed run repeats the interrupted one, and
+    devices and parts of a batch may be many or few.
+    """
+    optimizer, loss_fn = make_optimizer(recipe), make_loss(config, recipe)
+
     def step(state, batch):
-        key = jax.random.fold_in(jax.random.key(recipe.seed), state["step"])
         count = len(batch["grid"])
         first = 0 if axis is None else jax.lax.axis_index(axis) * count
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(count))
+        keys = make_keys(recipe, state["step"], first + jnp.arange(count))
         metrics, gradient = accumulate(loss_fn, state["params"], batch, keys, recipe.accumulate)
         if axis is not None:
             gradient, metrics = jax.lax.pmean((gradient, metrics), axis)
