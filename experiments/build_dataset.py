@@ -2,6 +2,7 @@
 
     python -m experiments.build_dataset --output=data/procedural --shapes=800
     python -m experiments.build_dataset --source=ShapeNetCore/03001627 --output=data/chairs
+    python -m experiments.build_dataset --output=data/procedural --executor=dask --scheduler=tcp://10.0.0.1:8786
 
 The same command continues an interrupted build. Meshes that cannot be used are skipped, and listed with the reason in
 OUTPUT/manifest.json, which is written last; contact_sheet.png shows what the set holds.
@@ -13,6 +14,8 @@ import pathlib
 import sys
 
 from absl import flags
+
+from rendernet_jax.errors import InputError
 
 from . import _launch as launch
 
@@ -28,12 +31,20 @@ _UP = flags.DEFINE_enum("up", "y", ["y", "z"], "Upward axis of a folder's mesh f
 _WORKERS = flags.DEFINE_integer(
     "workers", None, "Processes, by default one a core; 0 works in this one, which a mesh may crash.", lower_bound=0
 )
+_EXECUTOR = flags.DEFINE_enum(
+    "executor", "local", ["local", "dask"], "This machine, or a Dask cluster that is running."
+)
+_SCHEDULER = flags.DEFINE_string("scheduler", None, "With --executor=dask: address of its scheduler, tcp://HOST:PORT.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace what the output folder holds of a data set.")
 
 
 def main():
     """Flags to one build."""
     launch.require(source=_SOURCE.value, output=_OUTPUT.value)
+    if _EXECUTOR.value == "dask":
+        launch.require(scheduler=_SCHEDULER.value)
+    elif _SCHEDULER.value:
+        raise InputError("--scheduler: expected with --executor=dask only; add it, or leave --scheduler out")
     from rendernet_jax.data import dataset, families, tasks
 
     if _SOURCE.value == "procedural":
@@ -43,7 +54,10 @@ def main():
         shapes = tasks.folder_tasks(_SOURCE.value, _UP.value, _SEED.value)
     settings = dataset.Settings(views=_VIEWS.value, size=_SIZE.value, grid=_GRID.value)
     output = launch.prepare_output(_OUTPUT.value)
-    manifest = dataset.build(shapes, output, settings, count_workers(), describe_source(), _OVERWRITE.value)
+    described = describe_source()
+    manifest = dataset.build(
+        shapes, output, settings, count_workers(), described, _OVERWRITE.value, scheduler=_SCHEDULER.value
+    )
     for mesh in manifest["skipped"]:
         print(f"skipped {mesh['name']}: {mesh['reason']}", file=sys.stderr)
     made = collections.Counter(shard["family"] or "files" for shard in manifest["shards"])

@@ -16,7 +16,7 @@ import numpy as np
 import tqdm
 
 from rendernet_jax.camera import Pose, pose_to_degrees
-from rendernet_jax.data import pool, references, shards, viewpoints
+from rendernet_jax.data import cluster, pool, references, shards, viewpoints
 from rendernet_jax.data.contact_sheet import contact_sheet
 from rendernet_jax.data.families import make_shape
 from rendernet_jax.data.meshes import Mesh, load_mesh, normalise
@@ -131,7 +131,13 @@ def _describe(task: Task, path: pathlib.Path, content: bytes, arrays: dict[str, 
 
 
 def build(
-    tasks: Sequence[Task], output, settings: Settings, workers: int, arguments: dict | None = None, overwrite=False
+    tasks: Sequence[Task],
+    output,
+    settings: Settings,
+    workers: int,
+    arguments: dict | None = None,
+    overwrite: bool = False,
+    scheduler: str | None = None,
 ) -> dict:
     """Build a data set, or what is missing of one; progress goes to stderr.
 
@@ -142,6 +148,7 @@ def build(
         workers: processes, see :func:`pool.run_tasks`.
         arguments: what the manifest says about the command; a set is only continued with the same ones.
         overwrite: replace a finished data set, or one of other tasks, settings or arguments.
+        scheduler: of a Dask cluster that works in place of this machine's processes, see :func:`cluster.run_tasks`.
 
     Returns:
         The manifest.
@@ -153,10 +160,14 @@ def build(
     """
     output = pathlib.Path(output)
     with lock_folder(output):
-        return _build(tasks, output, settings, workers, arguments or {}, overwrite)
+        if scheduler is None:
+            run_jobs = lambda jobs: pool.run_tasks(_do_job, jobs, workers, TIMEOUT)  # noqa: E731
+        else:
+            run_jobs = lambda jobs: cluster.run_tasks(_do_job, jobs, scheduler)  # noqa: E731
+        return _build(tasks, output, settings, run_jobs, arguments or {}, overwrite)
 
 
-def _build(tasks, output: pathlib.Path, settings: Settings, workers: int, arguments: dict, overwrite: bool) -> dict:
+def _build(tasks, output: pathlib.Path, settings: Settings, run_jobs, arguments: dict, overwrite: bool) -> dict:
     plan = _make_plan(tasks, settings, arguments)
     made, bad = _find_finished(output, plan, tasks, overwrite)
     left = [index for index in range(len(tasks)) if index not in made and index not in bad]
@@ -165,8 +176,9 @@ def _build(tasks, output: pathlib.Path, settings: Settings, workers: int, argume
         (output / "manifest.json").unlink(missing_ok=True)
         (output / "shards").mkdir(exist_ok=True)
         jobs = [_Job(tasks[index], settings, shards.shard_path(output, index)) for index in left]
-        for position, result in _follow(pool.run_tasks(_do_job, jobs, workers, TIMEOUT), len(tasks), len(left)):
+        for position, result in _follow(run_jobs(jobs), len(tasks), len(left)) if jobs else ():
             (bad if isinstance(result, pool.Crash) else made)[left[position]] = result
+        remove_leftovers(output / "shards")  # of a process that died while its task went to another
         if not made:
             _clear(output)
             raise InputError(f"source: none of {len(tasks)} shapes could be made; the first: {bad[0].reason}")

@@ -1,4 +1,6 @@
-"""Open3D, which only meshes need: imported where it is used, so that voxel files and training do without it."""
+"""Packages that only some commands need, each imported where it is used."""
+
+import importlib
 
 from rendernet_jax.errors import InputError
 
@@ -17,3 +19,25 @@ def import_open3d():
             "names, or use voxel files"
         ) from error
     return open3d
+
+
+def import_distributed():
+    """The module ``distributed`` of Dask. Raises InputError if it is not installed."""
+    return _import("distributed", "--executor=dask", "cluster")
+
+
+def import_tensorboard():
+    """The module ``tensorboardX``. Raises InputError if it is not installed."""
+    return _import("tensorboardX", "tensorboard", "tensorboard")
+
+
+def import_ffmpeg():
+    """The module ``imageio_ffmpeg``. Raises InputError if it is not installed."""
+    return _import("imageio_ffmpeg", "mp4", "video")
+
+
+def _import(module: str, what: str, extra: str):
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise InputError(f"{what}: expected {module}, got {error}; install rendernet_jax[{extra}]") from error
