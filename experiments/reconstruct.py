@@ -48,7 +48,8 @@ def main():
     if _MESH.value and _VOXELS.value:
         raise InputError("--mesh, --voxels: expected one of them, got both; leave either out")
     output = launch.prepare_output(_OUTPUT.value)
-    launch.refuse_existing([output / name for name in reconstruction.WRITTEN], _OVERWRITE.value)
+    killed = (output / reconstruction.UNFINISHED).exists()
+    launch.refuse_existing([output / name for name in reconstruction.WRITTEN], _OVERWRITE.value or killed)
     job = reconstruction.Job(
         image=_IMAGE.value,
         output=output,

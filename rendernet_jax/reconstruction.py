@@ -24,7 +24,7 @@ from rendernet_jax.data.voxel_files import write_voxels
 from rendernet_jax.data.voxelise import voxelise
 from rendernet_jax.errors import InputError
 from rendernet_jax.evaluation import finite_psnr
-from rendernet_jax.files import lock_folder, write_atomically, write_json
+from rendernet_jax.files import lock_folder, remove_leftovers, write_atomically, write_json
 from rendernet_jax.fit_file import describe, read_start
 from rendernet_jax.inverse import unknowns
 from rendernet_jax.inverse.photometric import draw
@@ -34,6 +34,7 @@ from rendernet_jax.rendering import render_buffers
 FIT, HISTORY, REPORT = "fit.json", "history.jsonl", "report.html"
 _PICTURES = ("render.png", "overlay.png", "normals.png", "mask.png", "object.png", "turntable.gif", "progress.gif")
 WRITTEN = (FIT, HISTORY, REPORT, *_PICTURES, "voxels.binvox", "mesh.ply", "mesh.glb")
+UNFINISHED = ".unfinished"  # is there while files are being written: those of a killed process may be replaced
 _FRAMES = 36  # of a turntable
 _SMALL = 128  # pixels, of the frames of progress.gif
 SCHEDULES = ("default", "paper")
@@ -216,6 +217,8 @@ def _write(job: Job, problem: _Problem, fit: dict, told: list, pictures: tuple) 
     folder, photo, look, best = job.output, problem.photo, problem.look, told[-1][0].best
     drawn, normals, covered = pictures
     history = [record for _, record in told]
+    remove_leftovers(folder)
+    (folder / UNFINISHED).touch()
     for name in WRITTEN:  # of another fit
         (folder / name).unlink(missing_ok=True)
     records = [json.dumps(record, allow_nan=False) for record in history]
@@ -236,6 +239,7 @@ def _write(job: Job, problem: _Problem, fit: dict, told: list, pictures: tuple) 
             write(folder, shape)
         except InputError as error:  # the fit stands without them
             print(f"not written: {error}", file=sys.stderr)
+    (folder / UNFINISHED).unlink()
 
 
 def _write_voxels(folder: pathlib.Path, shape: Object) -> None:
