@@ -28,7 +28,8 @@ _SCALE = flags.DEFINE_float("scale", 1.0, "Object's longest side, in half frames
 _DISTANCE = flags.DEFINE_float("inverse_distance", 0.0, "Perspective, 0 (orthographic) to below 1.")
 _LIGHT_AZIMUTH = flags.DEFINE_float("light_azimuth_deg", 35.0, "Light azimuth seen from the camera, degrees.")
 _LIGHT_ELEVATION = flags.DEFINE_float("light_elevation_deg", 40.0, "Light elevation seen from the camera, degrees.")
-_TURNTABLE = flags.DEFINE_integer("turntable", 0, "Frames of a turntable GIF of the first output; 0 for none.", 0, 720)
+_TURNTABLE = flags.DEFINE_integer("turntable", 0, "Frames of a turntable of the first output; 0 for none.", 0, 720)
+_FILM = flags.DEFINE_enum("turntable_format", "gif", ["gif", "mp4"], "Of the turntable; mp4 needs the extra video.")
 _BACKGROUND = flags.DEFINE_enum(
     "background", "white", ["white", "transparent"], "Of all pictures; a transparent GIF has hard edges."
 )
@@ -65,6 +66,7 @@ def main():
         occupancy=_OCCUPANCY.value,
         grid=_GRID.value,
         turntable=_TURNTABLE.value,
+        film=_FILM.value,
         transparent=_BACKGROUND.value == "transparent",
         arrays=_FLOAT.value,
         reference=_REFERENCE.value,

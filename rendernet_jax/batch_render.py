@@ -12,7 +12,7 @@ import numpy as np
 
 from rendernet_jax import camera, rendering, weights
 from rendernet_jax.data.inputs import Object, list_inputs, read_object
-from rendernet_jax.data.sheet import save_gif, save_png
+from rendernet_jax.data.sheet import save_gif, save_mp4, save_png
 from rendernet_jax.errors import InputError
 from rendernet_jax.evaluation import check_outputs, draw_view, finite_psnr, mean_figures
 from rendernet_jax.files import write_atomically, write_json
@@ -69,6 +69,7 @@ class Job:
     occupancy: str = "coverage"
     grid: int = 64
     turntable: int = 0
+    film: str = "gif"  # or mp4: of the turntable
     transparent: bool = False
     arrays: bool = False
     reference: bool = False
@@ -260,18 +261,18 @@ def _save_arrays(path, buffers):
 
 
 def _turntable(job, thing, folder, draw):
-    """Animated GIF of the first output, the camera going once around from the first view."""
+    """GIF or film of the first output, the camera going once around from the first view."""
     first, frames = job.views[0], []
     for index in range(job.turntable):
         view = dataclasses.replace(first, azimuth_deg=first.azimuth_deg + 360.0 * index / job.turntable)
         buffers, pictures = draw(thing.grid, view)
         picture = pictures[job.outputs[0]]
         frames.append(_on_background(job, picture, buffers, job.outputs[0]))
-    save_gif(folder / "turntable.gif", frames)
+    (save_mp4 if job.film == "mp4" else save_gif)(folder / f"turntable.{job.film}", frames)
 
 
 def _refuse_existing(job: Job, folders: list[pathlib.Path]) -> None:
-    names = ["render.json", "turntable.gif"]
+    names = ["render.json", f"turntable.{job.film}"]
     for index in range(len(job.views)):
         names += [f"{index:04d}_{output}{tail}.png" for output in job.outputs for tail in ("", "_reference")]
         names.append(f"{index:04d}.npz")

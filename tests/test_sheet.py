@@ -1,10 +1,12 @@
 """Pictures to files: rounding, refusal of what is no picture, animations with and without transparency."""
 
+import subprocess
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from rendernet_jax.data.sheet import picture_sheet, save_gif, to_bytes
+from rendernet_jax.data.sheet import picture_sheet, save_gif, save_mp4, to_bytes
 from rendernet_jax.errors import InputError
 
 
@@ -54,3 +56,16 @@ def test_white_animation_lasts_the_time_asked_for(tmp_path):
     assert [time for time, _ in found] == [500] * 4
     np.testing.assert_allclose([shade for _, shade in found], [0, 64, 128, 255], atol=2)
     assert [path.name for path in tmp_path.iterdir()] == ["turn.gif"]
+
+
+def test_a_film_holds_every_frame_in_its_colours(tmp_path):
+    """Decoded again by ffmpeg: as many frames, an even size, and each frame's grey up to compression."""
+    ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    frames = [np.full((33, 48, 1), grey, np.float32) for grey in (0.1, 0.5, 0.9, 0.3)]
+    save_mp4(tmp_path / "a.mp4", frames, seconds=1.0)
+    command = [ffmpeg.get_ffmpeg_exe(), "-i", str(tmp_path / "a.mp4"), "-f", "rawvideo", "-pix_fmt", "gray", "-"]
+    done = subprocess.run(command, capture_output=True, check=True)
+    assert b"48x32" in done.stderr and b"4 fps" in done.stderr
+    found = np.frombuffer(done.stdout, np.uint8).reshape(4, -1).mean(1) / 255
+    np.testing.assert_allclose(found, [0.1, 0.5, 0.9, 0.3], atol=0.02)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]

@@ -1,11 +1,15 @@
 """Sheets of labelled pictures, and the one place where float pictures become bytes of PNG and GIF files."""
 
 import io
+import pathlib
+import subprocess
+import tempfile
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from rendernet_jax.data.optional import import_ffmpeg
 from rendernet_jax.errors import InputError
 from rendernet_jax.files import write_atomically
 
@@ -53,6 +57,36 @@ def save_gif(path, frames: Sequence, seconds: float = 4.0) -> None:
     content = io.BytesIO()
     images[0].save(content, format="GIF", save_all=True, append_images=images[1:], **options)
     write_atomically(path, content.getvalue())
+
+
+def save_mp4(path, frames: Sequence, seconds: float = 4.0) -> None:
+    """Write pictures of one size (see :func:`to_bytes`) as an H.264 film of about ``seconds``, atomically.
+
+    An odd row or column at the end is left out: the format wants even sides. What is transparent shows white.
+
+    Raises:
+        InputError: imageio-ffmpeg is not installed, or ffmpeg fails.
+    """
+    ffmpeg = import_ffmpeg().get_ffmpeg_exe()
+    pixels = [np.asarray(_on_white(to_bytes(frame))) for frame in frames]
+    height, width = (side // 2 * 2 for side in pixels[0].shape[:2])
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(max(1.0, len(frames) / seconds))]
+    with tempfile.TemporaryDirectory() as folder:
+        film = pathlib.Path(folder) / "film.mp4"
+        command = [ffmpeg, "-loglevel", "error", *raw, "-i", "-", "-c:v", "libx264", "-pix_fmt", "yuv420p", str(film)]
+        content = b"".join(frame[:height, :width].tobytes() for frame in pixels)
+        done = subprocess.run(command, input=content, capture_output=True, check=False)
+        if done.returncode:
+            reason = done.stderr.decode(errors="replace").strip()
+            raise InputError(f"mp4: expected ffmpeg to write a film, got {reason}; use a GIF")
+        write_atomically(path, film.read_bytes())
+
+
+def _on_white(pixels: np.ndarray) -> Image.Image:
+    image = Image.fromarray(pixels)
+    if image.mode != "RGBA":
+        return image
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
 def _one_bit_cover(image: Image.Image) -> Image.Image:
