@@ -58,6 +58,7 @@ def main():
     launch.require(**({"objects": _OBJECTS.value} if _PICTURES.value else {"data": _DATA.value}))
     launch.keep_compiled_programs()
     check_flags()
+    leads = _hosts.join()  # before anything computes
     from rendernet_jax.data.source import choose_patch
     from rendernet_jax.errors import InputError
     from rendernet_jax.provenance import command, machine
@@ -65,7 +66,6 @@ def main():
     from rendernet_jax.training.step import Recipe
     from rendernet_jax.weights import load_weights, read_card
 
-    leads = _hosts.join()
     output = launch.prepare_output(_OUTPUT.value) if leads else pathlib.Path(_OUTPUT.value)
     config, source = read_pictures() if _PICTURES.value else read_data_set()
     recipe = Recipe(

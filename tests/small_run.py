@@ -7,6 +7,7 @@ Imported by the tests of interruption; :func:`fit_line` is the task.
 
 import functools
 import pathlib
+import resource
 import sys
 import time
 
@@ -22,6 +23,7 @@ _STEPS = flags.DEFINE_integer("steps", 40, "Steps.")
 _EVERY = flags.DEFINE_integer("every", 4, "Steps between evaluations.")
 _PAUSE = flags.DEFINE_float("pause", 0.0, "Seconds to make an example.")
 _PARALLEL = flags.DEFINE_string("parallel", "pmap", "pmap or sharding.")
+_LARGEST = flags.DEFINE_integer("largest_file", 0, "Bytes beyond which no file grows; 0 for no limit.")
 _SIZE = flags.DEFINE_integer("size", 64, "Numbers in the train state.")
 
 
@@ -92,6 +94,8 @@ def main():
     """Flags to one run."""
     launch.require(output=_OUTPUT.value)
     launch.keep_compiled_programs()
+    if _LARGEST.value:  # Python ignores the signal that comes, and sees an error
+        resource.setrlimit(resource.RLIMIT_FSIZE, (_LARGEST.value, _LARGEST.value))
     leads = _hosts.join()
     output = launch.prepare_output(_OUTPUT.value) if leads else pathlib.Path(_OUTPUT.value)
     train_line(output, _STEPS.value, _PAUSE.value, _EVERY.value, _PARALLEL.value, _SIZE.value)

@@ -147,23 +147,33 @@ def test_resumed_build_equals_an_uninterrupted_one(finished, tmp_path, monkeypat
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kills with a signal")
-def test_killed_command_is_continued_by_the_same_command(tmp_path):
-    output = tmp_path / "new" / "set"
-    flags = ["--shapes=12", "--families=table,vase", "--views=2", "--size=64", "--grid=16", "--workers=1"]
+@pytest.mark.parametrize("kills", [1, pytest.param(10, marks=pytest.mark.slow)])
+def test_killed_command_is_continued_by_the_same_command(tmp_path, kills):
+    """Killed at random moments, each after at least one more shape."""
+    shapes = 12 * (1 + (kills > 1))
+    output, rng = tmp_path / "new" / "set", np.random.default_rng(0)
+    flags = [f"--shapes={shapes}", "--families=table,vase", "--views=2", "--size=64", "--grid=16", "--workers=1"]
     command = [sys.executable, "-m", "experiments.build_dataset", *flags, f"--output={output}"]
-    first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 30
-    while not list(output.glob("shards/0*.npz")) and time.monotonic() < deadline and first.poll() is None:
-        time.sleep(0.01)
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
-    assert not (output / "manifest.json").exists() and list(output.glob("shards/0*.npz"))
+    made = lambda: len(list(output.glob("shards/0*.npz")))  # noqa: E731
+    for _ in range(kills):
+        before, deadline = made(), time.monotonic() + 120
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        while made() == before and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.1) if kills > 1 else 0)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL and made() > before
+    assert not (output / "manifest.json").exists()
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["table 9, vase 3", f"{output}: complete, 12 shapes, 24 views, 0 skipped"]
-    assert "12/12 shapes, 0 skipped" in done.stderr
+    assert done.stdout.splitlines() == [
+        f"table {shapes // 4 * 3}, vase {shapes // 4}",
+        f"{output}: complete, {shapes} shapes, {2 * shapes} views, 0 skipped",
+    ]
+    assert f"{shapes}/{shapes} shapes, 0 skipped" in done.stderr
     arguments = json.loads((output / "manifest.json").read_text())["arguments"]
-    build(tmp_path / "whole", procedural_tasks(12, ("table", "vase")), arguments=arguments)
+    build(tmp_path / "whole", procedural_tasks(shapes, ("table", "vase")), arguments=arguments)
     assert read_files(output) == read_files(tmp_path / "whole")
 
 

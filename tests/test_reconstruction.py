@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import re
 import signal
 import subprocess
 import sys
+import time
 
 import jax
 import jax.numpy as jnp
@@ -204,6 +206,50 @@ def test_files_of_a_killed_process_may_be_replaced(given, tmp_path, monkeypatch)
     assert (tmp_path / reconstruction.UNFINISHED).exists() and (tmp_path / "fit.json").exists()
     reconstruction.run(job(given, tmp_path), {})
     assert {path.name for path in tmp_path.iterdir()} <= set(reconstruction.WRITTEN)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="kills with a signal")
+def test_ten_kills_of_a_fit_change_nothing(given, tmp_path):
+    """SIGKILL at random moments of the whole command; then what it writes is the same but for the clock."""
+
+    def start(output):
+        flags = (
+            f"--image={given / 'photo.png'}",
+            f"--voxels={given / 'box.binvox'}",
+            f"--weights={given}",
+            "--starts=8",
+        )
+        command = [sys.executable, "-m", "experiments.reconstruct", *flags, f"--output={tmp_path / output}"]
+        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    def read(folder):
+        found = {path.name: path.read_bytes() for path in (tmp_path / folder).iterdir()}
+        fit, history = json.loads(found.pop("fit.json")), found.pop("history.jsonl").decode().splitlines()
+        found.pop("report.html")  # with times in it
+        timed = ("seconds", "command")
+        records = [{k: v for k, v in record.items() if k not in timed} for record in [fit, *map(json.loads, history)]]
+        return found, records
+
+    began = time.monotonic()
+    whole = start("whole")
+    assert whole.wait() == 0, whole.stderr.read()
+    whole.stderr.close()
+    seconds, rng, killed = time.monotonic() - began, np.random.default_rng(0), 0
+    for _ in range(10):
+        process = start("killed")
+        time.sleep(rng.uniform(0, 0.9 * seconds))
+        process.kill()
+        process.communicate()
+        killed += process.returncode != 0
+        if process.returncode == 0:
+            break
+    else:
+        process = start("killed")
+        error = process.communicate()[1]
+        assert process.returncode == 0, error
+    assert killed >= 5
+    assert read("killed") == read("whole")
 
 
 @pytest.mark.parametrize(

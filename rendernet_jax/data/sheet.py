@@ -2,6 +2,7 @@
 
 import io
 import pathlib
+import subprocess
 import tempfile
 from collections.abc import Sequence
 
@@ -66,22 +67,18 @@ def save_mp4(path, frames: Sequence, seconds: float = 4.0) -> None:
     Raises:
         InputError: imageio-ffmpeg is not installed, or ffmpeg fails.
     """
-    ffmpeg = import_ffmpeg()
+    ffmpeg = import_ffmpeg().get_ffmpeg_exe()
     pixels = [np.asarray(_on_white(to_bytes(frame))) for frame in frames]
     height, width = (side // 2 * 2 for side in pixels[0].shape[:2])
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(max(1.0, len(frames) / seconds))]
     with tempfile.TemporaryDirectory() as folder:
         film = pathlib.Path(folder) / "film.mp4"
-        writer = ffmpeg.write_frames(
-            str(film), (width, height), fps=max(1.0, len(frames) / seconds), codec="libx264", macro_block_size=1
-        )
-        try:
-            writer.send(None)
-            for frame in pixels:
-                writer.send(np.ascontiguousarray(frame[:height, :width]))
-        except OSError as error:
-            raise InputError(f"mp4: expected ffmpeg to write a film, got {error}; use a GIF") from error
-        finally:
-            writer.close()
+        command = [ffmpeg, "-loglevel", "error", *raw, "-i", "-", "-c:v", "libx264", "-pix_fmt", "yuv420p", str(film)]
+        content = b"".join(frame[:height, :width].tobytes() for frame in pixels)
+        done = subprocess.run(command, input=content, capture_output=True, check=False)
+        if done.returncode:
+            reason = done.stderr.decode(errors="replace").strip()
+            raise InputError(f"mp4: expected ffmpeg to write a film, got {reason}; use a GIF")
         write_atomically(path, film.read_bytes())
 
 

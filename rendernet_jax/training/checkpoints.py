@@ -48,7 +48,8 @@ class Checkpoints:
 
     def _steps(self) -> list[int]:
         """Steps of which there is anything, the newest first."""
-        named = {int(path.name.split(".")[0]) for path in self._folder.glob("*.sha256.json")}
+        names = [path.name.split(".")[0] for path in self._folder.glob("*.sha256.json")]
+        named = {int(name) for name in names if name.isdigit()}
         return sorted(named.union(self._manager.all_steps()), reverse=True)
 
     def save(self, step: int, state: dict, score: float | None = None) -> None:

@@ -30,7 +30,7 @@ def replay(folder) -> list[dict]:
     config, recipe = _read_card(folder / CARD)
     path = folder / FAULT
     try:
-        kept = unflatten({name: array for name, array in read_arrays(path.read_bytes()).items()})
+        kept = unflatten(read_arrays(path.read_bytes()))
         params, batch, step = kept["params"], kept["batch"], int(kept["step"])
         count = len(batch["grid"])
     except FileNotFoundError as error:

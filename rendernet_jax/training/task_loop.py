@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import io
 import json
 import math
 import os
@@ -15,7 +16,6 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from rendernet_jax.data.shards import pack_shard
 from rendernet_jax.errors import InputError, Interrupted
 from rendernet_jax.files import lock_folder, write_atomically
 from rendernet_jax.training import hosts
@@ -164,7 +164,9 @@ class _Run:
                 "batch": self.task.batch(fault.step - 1, range(self.task.examples)),
                 "step": np.asarray(fault.step - 1),
             }
-            write_atomically(self.folder / FAULT, pack_shard(flatten(content)))
+            file = io.BytesIO()
+            np.savez(file, **flatten(content))
+            write_atomically(self.folder / FAULT, file.getvalue())
 
 
 class NotFinite(InputError):
