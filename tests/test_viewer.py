@@ -88,6 +88,12 @@ def test_camera_and_pose_invert_each_other():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found, pose)
 
 
+def test_the_mouse_orbits_about_the_objects_y_axis():
+    for azimuth, elevation in ((30.0, 20.0), (200.0, -50.0)):
+        up = orbit.camera_of_pose(camera.pose_from_degrees(azimuth, elevation))["up_direction"]
+        np.testing.assert_allclose(up, [0, 1, 0], atol=1e-6)
+
+
 def test_the_object_never_leaves_the_camera_cube():
     near, far = orbit.distances()
     for distance, scale in ((near / 2, orbit.SCALES[1]), (2 * far, orbit.SCALES[0])):
