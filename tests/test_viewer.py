@@ -1,6 +1,7 @@
 """The viewer without a browser: its camera is our pose, and it draws what is due and no more."""
 
 import dataclasses
+import sys
 import types
 
 import jax
@@ -219,9 +220,25 @@ def test_uploads_keep_their_name_in_errors_and_nothing_else_of_it():
 
 
 def test_missing_viser_is_one_error(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "viser", None)
+    monkeypatch.setitem(sys.modules, "viser", None)
     with pytest.raises(InputError, match=r"viser.*pip install 'rendernet_jax\[viewer\]'"):
         page.import_viser()
+
+
+@pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_only_other_hosts_are_warned_of_and_a_taken_address_is_one_error(host, warned, monkeypatch, capsys):
+    asked = []
+
+    def take(**options):
+        asked.append((options["host"], options["port"]))
+        raise OSError("address in use")
+
+    monkeypatch.setitem(sys.modules, "viser", types.SimpleNamespace(ViserServer=take))
+    painter = types.SimpleNamespace(check_grid=lambda grid: None, warm_up=lambda grid, tell: None)
+    with pytest.raises(InputError, match=f"cannot listen on {host}:81 .*address in use"):
+        page.serve(painter, make_object(), host, 81, print)
+    assert asked == [(host, 81)]
+    assert ("warning: whoever reaches" in capsys.readouterr().err) == warned
 
 
 def test_a_fit_becomes_steps_of_plain_numbers():
