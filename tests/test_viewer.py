@@ -181,6 +181,12 @@ def test_a_picture_that_fails_is_not_tried_for_ever(shown, monkeypatch):
     assert shown.next_size() == (None, None)
 
 
+def test_what_is_painted_for_a_file_is_still_to_be_shown(shown):
+    frame = shown.paint(shown.look, SIZE)
+    assert draw_all(shown) == [SIZE], "at once, since the G-buffer is there"
+    np.testing.assert_array_equal(frame.picture, shown.draw(SIZE).picture)
+
+
 def test_a_turntable_goes_round_and_leaves_the_look(shown):
     look = shown.look
     frames = shown.turntable(4, COARSE)

@@ -217,7 +217,7 @@ class Page:
         self._score.content = f"PSNR {show(psnr)} dB, {show(on_object)} dB on the object"
 
     def _save_picture(self) -> None:
-        frame = self._session.draw(self._session.look.size)
+        frame = self._session.paint(self._session.look, self._session.look.size)
         self._download(f"{self._stem()}_{frame.look.output}.png", lambda path: save_png(path, frame.picture))
 
     def _save_turntable(self) -> None:
