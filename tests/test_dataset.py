@@ -160,7 +160,7 @@ def test_killed_command_is_continued_by_the_same_command(tmp_path):
     assert not (output / "manifest.json").exists() and list(output.glob("shards/0*.npz"))
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["table 9, vase 3", f"{output}: complete, 12 shapes, 24 views, 0 skipped"]
+    assert done.stdout.splitlines() == ["table 9, vase 3", f"wrote {output}: complete, 12 shapes, 24 views, 0 skipped"]
     assert "12/12 shapes, 0 skipped" in done.stderr
     arguments = json.loads((output / "manifest.json").read_text())["arguments"]
     build(tmp_path / "whole", procedural_tasks(12, ("table", "vase")), arguments=arguments)
