@@ -252,6 +252,8 @@ class Page:
     def _show_step(self, step: fits.Step) -> None:
         self._progress.value = 100.0 * step.done
         self._stage.content = f"{step.stage}: loss {step.loss:.2e}"
+        if step.grid is not None:
+            self._session.load(Object(pathlib.Path("fitted shape"), step.grid, "prior", None))
         self._change(pose=step.pose, light=step.light, albedo=step.albedo)
         angles = camera.light_to_degrees(step.light)
         for slider, key in zip(self._light, camera.LIGHT_KEYS, strict=True):
