@@ -1,6 +1,7 @@
 """``--help`` of every launcher: its docstring, then its flags by group, with values, ranges and defaults."""
 
 import shutil
+import sys
 import textwrap
 
 from absl import flags
@@ -26,7 +27,7 @@ _COLUMN = 28
 
 def show_help(module) -> str:
     """Help text of a launcher, the module that was run."""
-    own = flags.FLAGS.flags_by_module_dict().get(flags.FLAGS.find_module_defining_flag("output"), [])
+    own = flags.FLAGS.flags_by_module_dict().get(sys.argv[0], [])  # absl's name of the module that was run
     name = module.__spec__.name.rpartition(".")[2] if module.__spec__ else ""
     return "\n".join([(module.__doc__ or "").strip(), *_flag_lines(name, own)])
 

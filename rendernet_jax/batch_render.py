@@ -149,26 +149,26 @@ def run(job: Job) -> dict[str, dict]:
     def draw(grid, view):
         return draw_view(params, config, grid, view.pose, view.light, job.size, job.outputs)
 
-    def draw_counted(grid, view):
-        bar.update()
-        return draw(grid, view)
-
     reports, compiled = {}, set()
-    bar = tqdm(total=len(paths) * (len(job.views) + job.turntable), disable=None, unit="picture", leave=False)
-    for name, path in paths.items():
-        try:
-            thing = read_object(path, job.up, job.occupancy, job.grid)
-            if job.reference and thing.mesh is None:
-                raise InputError(f"--reference: expected a mesh, got the voxel file {path}; leave out --reference")
-            if thing.grid.shape not in compiled:  # outside what is timed
-                draw(thing.grid, job.views[0])
-                compiled.add(thing.grid.shape)
-            reports[name] = _render_object(job, thing, folders[name], draw_counted)
-        except InputError as error:
-            if not many:
-                raise
-            reports[name] = {"input": str(path), "error": str(error)}
-    bar.close()
+    with tqdm(total=len(paths) * (len(job.views) + job.turntable), disable=None, unit="picture", leave=False) as bar:
+
+        def draw_counted(grid, view):
+            bar.update()
+            return draw(grid, view)
+
+        for name, path in paths.items():
+            try:
+                thing = read_object(path, job.up, job.occupancy, job.grid)
+                if job.reference and thing.mesh is None:
+                    raise InputError(f"--reference: expected a mesh, got the voxel file {path}; leave out --reference")
+                if thing.grid.shape not in compiled:  # outside what is timed
+                    draw(thing.grid, job.views[0])
+                    compiled.add(thing.grid.shape)
+                reports[name] = _render_object(job, thing, folders[name], draw_counted)
+            except InputError as error:
+                if not many:
+                    raise
+                reports[name] = {"input": str(path), "error": str(error)}
     if all("error" in report for report in reports.values()):
         raise InputError(f"input {job.input}: none of its files could be used; {next(iter(reports.values()))['error']}")
     if many:

@@ -169,7 +169,7 @@ def test_killed_command_is_continued_by_the_same_command(tmp_path, kills):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         f"table {shapes // 4 * 3}, vase {shapes // 4}",
-        f"{output}: complete, {shapes} shapes, {2 * shapes} views, 0 skipped",
+        f"wrote {output}: complete, {shapes} shapes, {2 * shapes} views, 0 skipped",
     ]
     assert f"{shapes}/{shapes} shapes, 0 skipped" in done.stderr
     arguments = json.loads((output / "manifest.json").read_text())["arguments"]

@@ -1,6 +1,7 @@
 """The viewer without a browser: its camera is our pose, and it draws what is due and no more."""
 
 import dataclasses
+import sys
 import types
 
 import jax
@@ -86,6 +87,12 @@ def test_camera_and_pose_invert_each_other():
     axes = (np.diag([1.0, -1.0, -1.0]) @ matrix[:3, :3]).T
     found = orbit.pose_of_camera(quaternion(axes), eye["position"], eye["fov"])
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found, pose)
+
+
+def test_the_mouse_orbits_about_the_objects_y_axis():
+    for azimuth, elevation in ((30.0, 20.0), (200.0, -50.0)):
+        up = orbit.camera_of_pose(camera.pose_from_degrees(azimuth, elevation))["up_direction"]
+        np.testing.assert_allclose(up, [0, 1, 0], atol=1e-6)
 
 
 def test_the_object_never_leaves_the_camera_cube():
@@ -174,6 +181,12 @@ def test_a_picture_that_fails_is_not_tried_for_ever(shown, monkeypatch):
     assert shown.next_size() == (None, None)
 
 
+def test_what_is_painted_for_a_file_is_still_to_be_shown(shown):
+    frame = shown.paint(shown.look, SIZE)
+    assert draw_all(shown) == [SIZE], "at once, since the G-buffer is there"
+    np.testing.assert_array_equal(frame.picture, shown.draw(SIZE).picture)
+
+
 def test_a_turntable_goes_round_and_leaves_the_look(shown):
     look = shown.look
     frames = shown.turntable(4, COARSE)
@@ -213,9 +226,25 @@ def test_uploads_keep_their_name_in_errors_and_nothing_else_of_it():
 
 
 def test_missing_viser_is_one_error(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "viser", None)
+    monkeypatch.setitem(sys.modules, "viser", None)
     with pytest.raises(InputError, match=r"viser.*pip install 'rendernet_jax\[viewer\]'"):
         page.import_viser()
+
+
+@pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_only_other_hosts_are_warned_of_and_a_taken_address_is_one_error(host, warned, monkeypatch, capsys):
+    asked = []
+
+    def take(**options):
+        asked.append((options["host"], options["port"]))
+        raise OSError("address in use")
+
+    monkeypatch.setitem(sys.modules, "viser", types.SimpleNamespace(ViserServer=take))
+    painter = types.SimpleNamespace(check_grid=lambda grid: None, warm_up=lambda grid, tell: None)
+    with pytest.raises(InputError, match=f"cannot listen on {host}:81 .*address in use"):
+        page.serve(painter, make_object(), host, 81, print)
+    assert asked == [(host, 81)]
+    assert ("warning: whoever reaches" in capsys.readouterr().err) == warned
 
 
 def test_a_fit_becomes_steps_of_plain_numbers():

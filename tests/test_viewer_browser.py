@@ -92,8 +92,8 @@ def wait_for_rest(page, size=512):
 
 
 def look(page) -> np.ndarray:
-    """What the middle of the window shows, grey ``[H, W]`` in [0, 1]."""
-    return np.asarray(Image.open(io.BytesIO(page.screenshot(clip=OBJECT))).convert("L"), np.float32) / 255
+    """What the middle of the window shows, ``[H, W, 3]`` in [0, 1]."""
+    return np.asarray(Image.open(io.BytesIO(page.screenshot(clip=OBJECT))).convert("RGB"), np.float32) / 255
 
 
 def keep(page, name) -> None:

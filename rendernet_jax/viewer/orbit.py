@@ -9,6 +9,7 @@ from rendernet_jax.camera import Pose
 
 INVERSE_DISTANCE = 0.3  # of the first view: half the tangent of what a portrait lens sees
 _LEAST_DISTANCE = 0.05  # inverse; a browser's camera cannot be orthographic
+_STEEP = 0.05  # cosine of the elevation below which a camera looks along the object's y axis
 SCALES = (0.25, 1.15)  # beyond the larger, corners of the object leave the camera cube
 
 
@@ -50,8 +51,12 @@ def pose_of_camera(wxyz, position, fov: float) -> Pose:
 def camera_of_pose(pose: Pose) -> dict[str, np.ndarray | float]:
     """``position``, ``look_at``, ``up_direction`` ``[3]`` and ``fov`` of a camera that sees the object in this pose.
 
-    One with (nearly) no perspective gets a little.
+    One with (nearly) no perspective gets a little. ``up_direction`` is the axis that the mouse orbits about: the
+    object's y axis, tilted by the roll.
     """
     d = max(float(pose.inverse_distance), _LEAST_DISTANCE)
     position, look_at, up, fov = camera.pose_to_look_at(pose.replace(inverse_distance=d))
+    back = (position - look_at) / np.linalg.norm(position - look_at)
+    if abs(math.cos(pose.elevation)) > _STEEP:  # else the axis points at the camera
+        up = math.cos(pose.elevation) * up + math.sin(pose.elevation) * back
     return {"position": position, "look_at": look_at, "up_direction": up, "fov": fov}

@@ -217,7 +217,7 @@ class Page:
         self._score.content = f"PSNR {show(psnr)} dB, {show(on_object)} dB on the object"
 
     def _save_picture(self) -> None:
-        frame = self._session.draw(self._session.look.size)
+        frame = self._session.paint(self._session.look, self._session.look.size)
         self._download(f"{self._stem()}_{frame.look.output}.png", lambda path: save_png(path, frame.picture))
 
     def _save_turntable(self) -> None:
@@ -252,6 +252,8 @@ class Page:
     def _show_step(self, step: fits.Step) -> None:
         self._progress.value = 100.0 * step.done
         self._stage.content = f"{step.stage}: loss {step.loss:.2e}"
+        if step.grid is not None:
+            self._session.load(Object(pathlib.Path("fitted shape"), step.grid, "prior", None))
         self._change(pose=step.pose, light=step.light, albedo=step.albedo)
         angles = camera.light_to_degrees(step.light)
         for slider, key in zip(self._light, camera.LIGHT_KEYS, strict=True):

@@ -84,32 +84,34 @@ class Session:
             return (look.size, None) if left <= 0 else (None, left)
 
     def draw(self, size: int) -> Frame:
-        """Draw the look as it is now. Raises InputError if nothing sensible comes out."""
+        """Draw the look as it is now, to be shown. Raises InputError if nothing sensible comes out."""
         with self._lock:
-            look, grid, seen = self.look, self._grid, self._seen(self.look, size)
-        began = time.perf_counter()
+            look, loaded = self.look, self._loaded
+        frame = Frame(np.ones((size, size, 1), np.float32), look, look.size, 0.0)  # of a failure: it would fail again
         try:
-            if self._kept[0] != seen:
-                self._kept = (seen, self.painter.draw_buffers(grid, look.pose, size))
-            picture = self.painter.shade(self._kept[1], look.light, look.output, look.albedo)
-            frame = Frame(picture, look, size, time.perf_counter() - began)
-        except Exception:
-            frame = Frame(np.ones((size, size, 1), np.float32), look, look.size, 0.0)  # the same would fail again
-            raise
+            frame = self.paint(look, size)
         finally:
             with self._lock:
-                if grid is self._grid:
+                if loaded == self._loaded:
                     self._shown = frame
         return frame
 
+    def paint(self, look: Look, size: int) -> Frame:
+        """Draw a look at the object, for a file or another use; :meth:`next_size` takes no notice."""
+        with self._lock:
+            grid, seen, kept = self._grid, self._seen(look, size), self._kept
+        began = time.perf_counter()
+        if kept[0] != seen:
+            kept = seen, self.painter.draw_buffers(grid, look.pose, size)
+            self._kept = kept
+        picture = self.painter.shade(kept[1], look.light, look.output, look.albedo)
+        return Frame(picture, look, size, time.perf_counter() - began)
+
     def turntable(self, frames: int, size: int) -> list[np.ndarray]:
         """Pictures ``[size, size, C]`` of the camera going once around, from where it is."""
-        look, grid, pictures = self.look, self._grid, []
-        for index in range(frames):
-            pose = look.pose.replace(azimuth=look.pose.azimuth + 2.0 * np.pi * index / frames)
-            buffers = self.painter.draw_buffers(grid, pose, size)
-            pictures.append(self.painter.shade(buffers, look.light, look.output, look.albedo))
-        return pictures
+        look, step = self.look, 2.0 * np.pi / frames
+        poses = [look.pose.replace(azimuth=look.pose.azimuth + step * index) for index in range(frames)]
+        return [self.paint(dataclasses.replace(look, pose=pose), size).picture for pose in poses]
 
     def reference(self) -> tuple[np.ndarray, float | None, float | None]:
         """The ray-traced picture of the look, and the network's PSNR against it, full frame and on the object, in dB.
@@ -119,10 +121,9 @@ class Session:
         Raises:
             InputError: the object came as voxels, or the network draws what cannot be traced.
         """
-        look, grid = self.look, self._grid
+        look = self.look
         wanted = self.scenes.trace_mesh(look.pose, look.light, look.size, look.output)
-        buffers = self.painter.draw_buffers(grid, look.pose, look.size)
-        picture = self.painter.shade(buffers, look.light, look.output, None)
+        picture = self.paint(dataclasses.replace(look, albedo=None), look.size).picture
         reference = wanted[look.output]
         return reference, finite_psnr(picture, reference), finite_psnr(picture, reference, wanted["mask"])
 
