@@ -29,10 +29,10 @@ def main():
     launch.keep_compiled_programs()
     from rendernet_jax.data.inputs import list_inputs, make_example, read_object
     from rendernet_jax.errors import InputError
-    from rendernet_jax.viewer import page
+    from rendernet_jax.viewer import server
     from rendernet_jax.viewer.painter import Painter
 
-    page.import_viser()
+    server.import_viser()
     if _INPUT.value:
         if pathlib.Path(_INPUT.value).is_dir():
             raise InputError(f"--input: expected one file, got the folder {_INPUT.value}; name a file in it")
@@ -41,7 +41,7 @@ def main():
     else:
         thing = make_example(_OCCUPANCY.value, _GRID.value)
     painter = Painter(_WEIGHTS.value, _SIZE.value)
-    page.serve(painter, thing, _HOST.value, _PORT.value, lambda line: print(line, flush=True))
+    server.serve(painter, thing, _HOST.value, _PORT.value, lambda line: print(line, flush=True))
     print("ended; wrote nothing here: what was saved, the browser saved")
 
 

@@ -16,7 +16,7 @@ from rendernet_jax.data.inputs import Object
 from rendernet_jax.errors import InputError
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.rendering import render
-from rendernet_jax.viewer import fits, orbit, page, session
+from rendernet_jax.viewer import fits, orbit, page, server, session
 from rendernet_jax.viewer.painter import Painter
 
 GRID, SIZE = 8, 32
@@ -228,7 +228,7 @@ def test_uploads_keep_their_name_in_errors_and_nothing_else_of_it():
 def test_missing_viser_is_one_error(monkeypatch):
     monkeypatch.setitem(sys.modules, "viser", None)
     with pytest.raises(InputError, match=r"viser.*pip install 'rendernet_jax\[viewer\]'"):
-        page.import_viser()
+        server.import_viser()
 
 
 @pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
@@ -242,7 +242,7 @@ def test_only_other_hosts_are_warned_of_and_a_taken_address_is_one_error(host, w
     monkeypatch.setitem(sys.modules, "viser", types.SimpleNamespace(ViserServer=take))
     painter = types.SimpleNamespace(check_grid=lambda grid: None, warm_up=lambda grid, tell: None)
     with pytest.raises(InputError, match=f"cannot listen on {host}:81 .*address in use"):
-        page.serve(painter, make_object(), host, 81, print)
+        server.serve(painter, make_object(), host, 81, print)
     assert asked == [(host, 81)]
     assert ("warning: whoever reaches" in capsys.readouterr().err) == warned
 

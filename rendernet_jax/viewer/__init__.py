@@ -1,1 +1,1 @@
-"""The network in a browser: orbit an object and see its picture follow. Only ``page`` knows of viser."""
+"""The network in a browser: orbit an object and see its picture follow. Only ``page`` and ``server`` know of viser."""

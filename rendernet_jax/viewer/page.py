@@ -1,13 +1,10 @@
-"""The browser's page: viser's widgets on one side, a :class:`Session` for each browser on the other."""
+"""One browser's page: viser's widgets on one side, its :class:`Session` on the other."""
 
 import contextlib
 import dataclasses
-import io
 import pathlib
-import sys
 import tempfile
 import threading
-import time
 import traceback
 from collections.abc import Callable
 
@@ -22,69 +19,12 @@ from rendernet_jax.data.voxel_files import SUFFIXES as VOXEL_SUFFIXES
 from rendernet_jax.errors import InputError
 from rendernet_jax.evaluation import show
 from rendernet_jax.viewer import fits, orbit
-from rendernet_jax.viewer.painter import Painter
-from rendernet_jax.viewer.session import FIRST_POSE, Frame, Session
+from rendernet_jax.viewer.session import Frame, Session
 
 _BESIDE = 256  # pixels, of the pictures in the panel
 _FRAMES, _TURNTABLE_SIZE = 36, 256
 _FIT_SIZE = 256  # pixels, of a photo that is fitted
-_LOCAL = ("127.0.0.1", "localhost", "::1")
 _one_fit = threading.Lock()  # a fit keeps every core busy
-
-
-def import_viser():
-    """The ``viser`` module. Raises InputError if it is missing."""
-    try:
-        import viser
-    except ImportError as error:
-        raise InputError(
-            f"viewer: expected to import viser, got {error}; install it: pip install 'rendernet_jax[viewer]'"
-        ) from error
-    return viser
-
-
-def serve(painter: Painter, thing: Object, host: str, port: int, tell: Callable[[str], None]) -> None:
-    """Show an object to every browser that comes, until Ctrl-C; ``tell`` gets lines for the terminal.
-
-    Raises:
-        InputError: viser is missing, the network cannot read the object, or the address cannot be bound.
-    """
-    viser = import_viser()
-    painter.check_grid(thing.grid)
-    if host not in _LOCAL:
-        print(f"warning: whoever reaches {host}:{port} can use this viewer and send it files", file=sys.stderr)
-    painter.warm_up(thing.grid, tell)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # its banner
-            server = viser.ViserServer(host=host, port=port, label="rendernet_jax", verbose=False)
-    except OSError as error:
-        raise InputError(f"--host, --port: cannot listen on {host}:{port} ({error}); choose others") from error
-    server.gui.configure_theme(show_logo=False, show_share_button=False)  # sharing would go through another's server
-    server.scene.set_up_direction("+y")
-    first = orbit.camera_of_pose(FIRST_POSE)
-    server.initial_camera.position, server.initial_camera.look_at = first["position"], first["look_at"]
-    server.initial_camera.fov = first["fov"]
-    pages: dict[int, Page] = {}
-
-    @server.on_client_connect
-    def _(client):
-        pages[client.client_id] = Page(client, Session(painter, thing))
-
-    @server.on_client_disconnect
-    def _(client):
-        if page := pages.pop(client.client_id, None):
-            page.close()
-
-    tell(f"viewer: http://{host}:{server.get_port()} (Ctrl-C ends it)")
-    try:
-        while True:
-            time.sleep(3600)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        for page in list(pages.values()):
-            page.close()
-        server.stop()
 
 
 class Page:
