@@ -9,14 +9,14 @@ from absl import flags
 # The same word means the same thing in every launcher, and so stands in one group.
 _GROUPS = {
     "Input": "input image mask mesh meshes voxels photo data source shapes families limit pictures objects poses "
-    "training init up occupancy grid",
+    "training init up occupancy grid run",
     "Network": "weights preset heads shader prior guess variants bf16 platforms gradient",
     "View and light": "azimuth_deg elevation_deg roll_deg scale inverse_distance light_azimuth_deg light_elevation_deg",
-    "Pictures": "outputs size views turntable background float reference",
+    "Pictures": "outputs size views turntable turntable_format background float reference",
     "Training": "steps batch patch rate ema accumulate kl eval_every parallel train_batch",
     "Method": "schedule starts fix methods robustness repeats torch growth sizes batches limit_mib kernels",
     "Server": "host port",
-    "Running": "seed workers dry_run",
+    "Running": "seed workers dry_run executor scheduler coordinator processes process",
     "Output": "output overwrite",
 }
 OTHER = "Other"

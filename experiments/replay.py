@@ -33,6 +33,7 @@ def main():
     if _OUTPUT.value:
         told = [{**found, "loss": found["loss"] if math.isfinite(found["loss"]) else None} for found in examples]
         write_json(pathlib.Path(_OUTPUT.value), told)
+        print(f"wrote {_OUTPUT.value}")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ def main():
     launch.require(run=_RUN.value, output=_OUTPUT.value)
     from rendernet_jax.training.event_files import write_events
 
-    print(f"{write_events(_RUN.value, launch.prepare_output(_OUTPUT.value))} figures; see {_OUTPUT.value}")
+    count = write_events(_RUN.value, launch.prepare_output(_OUTPUT.value))
+    print(f"wrote {_OUTPUT.value}: {count} figures")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def call(name: str, *arguments) -> subprocess.CompletedProcess:
 
     Flags are defined anew, and JAX promotes as it does for users; warnings are errors, as everywhere in tests.
     """
-    others, handlers = set(flags.FLAGS), list(logging.root.handlers)
+    others, handlers, modules = set(flags.FLAGS), list(logging.root.handlers), set(sys.modules)
     command, output, errors, code = [name, *map(str, arguments)], io.StringIO(), io.StringIO(), 0
     with (
         mock.patch.object(sys, "argv", command),
@@ -46,6 +46,9 @@ def call(name: str, *arguments) -> subprocess.CompletedProcess:
         finally:
             for flag in set(flags.FLAGS) - others:
                 delattr(flags.FLAGS, flag)
+            for module in set(sys.modules) - modules:
+                if module.startswith("experiments."):  # it defined some of them, and is to do so again
+                    del sys.modules[module]
             flags.FLAGS.unparse_flags()
             logging.root.handlers[:] = handlers
     return subprocess.CompletedProcess(command, code, output.getvalue(), errors.getvalue())

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_run import fit_line, train_line
+from small_task import fit_line, train_line
 
 from rendernet_jax.training.checkpoints import Checkpoints
 

@@ -20,7 +20,7 @@ import pytest
 from rendernet_jax import files, losses, network, weights
 from rendernet_jax.config import preset
 from rendernet_jax.errors import InputError, Interrupted
-from rendernet_jax.training import loop
+from rendernet_jax.training import task_loop
 from rendernet_jax.training.checkpoints import Checkpoints
 from rendernet_jax.training.loop import make_batch, train
 from rendernet_jax.training.parallel import MODES, data_parallel
@@ -91,8 +91,15 @@ def cut_ball(radius, row, column, patch):
 def traced_once():
     """Runs of one network by one recipe share their step, which each of them would trace for seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("make_step", "data_parallel"):
-            patch.setattr(loop, name, functools.cache(getattr(loop, name)))
+        steps = {}
+
+        def share(make_step, parallel):
+            key = make_step.func, make_step.args, parallel
+            if key not in steps:
+                steps[key] = data_parallel(make_step, parallel)
+            return steps[key]
+
+        patch.setattr(task_loop, "data_parallel", share)
         yield
 
 
