@@ -49,6 +49,7 @@ def call(name: str, *arguments) -> subprocess.CompletedProcess:
             for module in set(sys.modules) - modules:
                 if module.startswith("experiments."):  # it defined some of them, and is to do so again
                     del sys.modules[module]
+                    delattr(sys.modules["experiments"], module.rpartition(".")[2])
             flags.FLAGS.unparse_flags()
             logging.root.handlers[:] = handlers
     return subprocess.CompletedProcess(command, code, output.getvalue(), errors.getvalue())
