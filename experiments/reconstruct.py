@@ -21,8 +21,8 @@ _MESH = flags.DEFINE_string("mesh", None, "Mesh file of the object, if its shape
 _VOXELS = flags.DEFINE_string("voxels", None, "Voxel file of the object, in place of --mesh.")
 _UP = flags.DEFINE_enum("up", "y", ["y", "z"], "Upward axis of the mesh file; never guessed.")
 _WEIGHTS = flags.DEFINE_string("weights", "compact", "Shipped weights by name, or the folder of a training run.")
-_PRIOR = flags.DEFINE_string("prior", "shape_prior", "Folder of a training of the shape prior.")
-_GUESS = flags.DEFINE_string("guess", "first_guess", "Folder of a training of the first guess.")
+_PRIOR = flags.DEFINE_string("prior", "shape_prior", "Shape prior by name, or the folder of its training.")
+_GUESS = flags.DEFINE_string("guess", "first_guess", "First guess by name, or the folder of its training.")
 _SCHEDULE = flags.DEFINE_enum(
     "schedule", "default", ["default", "paper"], "'paper': that of 2018, for a known shape; slow, and to compare with."
 )
