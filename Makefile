@@ -5,10 +5,10 @@ OUT ?= out/demo
 BIN := .venv/bin
 export MESH UP OUT PYTHON
 
-.PHONY: help setup demo test slow bench lint format lock cards docs wheel
+.PHONY: help setup demo test slow guides bench lint format lock cards docs wheel
 
 help:
-	@echo "make setup | demo [MESH=path] [UP=z] [OUT=dir] | test | slow | bench | lint | format | lock | cards | docs | wheel"
+	@echo "make setup | demo [MESH=path] [UP=z] [OUT=dir] | test | slow | guides | bench | lint | format | lock | cards | docs | wheel"
 
 setup:
 	@sh third_party/setup.sh
@@ -21,6 +21,10 @@ test: setup
 
 slow: setup
 	$(BIN)/python -m pytest -q -m slow
+
+# The notebook and the guides' commands, run as a reader would.
+guides: setup
+	$(BIN)/python -m pytest -q -m slow tests/test_docs.py
 
 # PyTorch is what the benchmark compares with, and nothing else: it stays out of the lock.
 bench: setup
