@@ -22,6 +22,7 @@ _SHAPES = flags.DEFINE_integer("shapes", 8000, "Number of procedural shapes; 0 f
 _FAMILIES = flags.DEFINE_list("families", _FURNITURE, "Procedural families, or 'all'.")
 _DATA = flags.DEFINE_list("data", [], "Folders of data sets made by build_dataset, whose grids are used too.")
 _PRESET = flags.DEFINE_enum("preset", "shape_prior", ["shape_prior", "tiny"], "Layers; tiny is for trying things out.")
+_WEIGHTS = flags.DEFINE_string("weights", None, "Start from these weights (shape_prior ships, or a run's folder).")
 _STEPS = flags.DEFINE_integer("steps", 4000, "Optimiser steps.", lower_bound=1)
 _BATCH = flags.DEFINE_integer("batch", 8, "Shapes a step, over all devices.", lower_bound=1)
 _RATE = flags.DEFINE_float("rate", 2e-3, "Peak learning rate of AdamW.", lower_bound=0.0)
@@ -45,6 +46,7 @@ def main():
     from rendernet_jax.shape_prior import PRESETS
     from rendernet_jax.training.shape_prior_loop import train_prior
     from rendernet_jax.training.shape_prior_step import PriorRecipe
+    from rendernet_jax.weights import load_prior, read_card
 
     config = PRESETS[_PRESET.value]
     recipe = PriorRecipe(
@@ -56,7 +58,14 @@ def main():
     )
     if recipe.batch % (devices := jax.local_device_count()):
         raise InputError(f"--batch: expected a multiple of the {devices} devices, got {recipe.batch}; change it")
+    warm_start = None
+    if _WEIGHTS.value:
+        warm_start, found = load_prior(_WEIGHTS.value)
+        if found != config:
+            raise InputError(f"--weights: expected preset {config.name!r}, got {found.name!r}; choose that --preset")
     tasks, read, inputs = find_shapes(config.grid)
+    if _WEIGHTS.value:
+        inputs["weights"] = read_card(_WEIGHTS.value)["sha256"]
     output = launch.prepare_output(_OUTPUT.value)
 
     def collect():
@@ -72,6 +81,7 @@ def main():
         recipe,
         output,
         eval_every=_EVAL_EVERY.value,
+        warm_start=warm_start,
         inputs=inputs,
         provenance={"command": command(), "data": inputs, **machine()},
     )

@@ -25,6 +25,7 @@ def train_prior(
     folder: pathlib.Path,
     *,
     eval_every: int = 500,
+    warm_start: dict | None = None,
     inputs: dict | None = None,
     provenance: dict | None = None,
 ) -> dict:
@@ -33,6 +34,7 @@ def train_prior(
     Args:
         collect: called without arguments once the folder is known to be this run's; returns the shapes, see
             :class:`rendernet_jax.data.shape_grids.GridSet`.
+        warm_start: parameters to begin with.
         inputs: what identifies the shapes, JSON values by name; a run is continued with equal ones only.
         provenance: kept in weights.json.
 
@@ -54,7 +56,7 @@ def train_prior(
             save_weights(folder, params, config, {**(provenance or {}), **facts})
 
         return Task(
-            state=lambda: init_state(config, recipe),
+            state=lambda: init_state(config, recipe, warm_start),
             make_step=functools.partial(make_step, config, recipe),
             batch=lambda index, places: make_batch(grids, recipe, index)[places.start : places.stop],
             examples=recipe.batch,

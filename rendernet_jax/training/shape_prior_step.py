@@ -28,9 +28,11 @@ class PriorRecipe:
     seed: int = 0
 
 
-def init_state(config: PriorConfig, recipe: PriorRecipe) -> dict:
-    """Train state before the first step, see :func:`rendernet_jax.training.step.fresh_state`."""
-    return fresh_state(shape_prior.init(jax.random.key(recipe.seed), config), recipe)
+def init_state(config: PriorConfig, recipe: PriorRecipe, params: dict | None = None) -> dict:
+    """Train state before the first step, see :func:`rendernet_jax.training.step.fresh_state`; warm from ``params``."""
+    if params is None:
+        params = shape_prior.init(jax.random.key(recipe.seed), config)
+    return fresh_state(params, recipe)
 
 
 def grid_losses(logits: jax.Array, target: jax.Array) -> jax.Array:
