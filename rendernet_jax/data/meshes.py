@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rendernet_jax.data.materials import Texture, surface_colors
 from rendernet_jax.data.optional import import_open3d
 from rendernet_jax.errors import InputError
 
@@ -31,15 +32,18 @@ class Mesh:
         vertices: float32 ``[V, 3]``, finite.
         faces: int32 ``[F, 3]``, F >= 1, indices into ``vertices``; the winding carries no meaning.
         colors: float32 ``[V, 3]`` in [0, 1], or None.
+        texture: materials and texture coordinates of the faces, or None. Where there are colours too, albedo is the
+            product of both (:func:`rendernet_jax.data.materials.surface_colors`).
 
     Raises:
-        InputError: an array has another shape, is empty or not finite, an index is out of range, or all corners
-            coincide.
+        InputError: an array has another shape, is empty or not finite, an index is out of range, all corners coincide,
+            or the texture is of another number of faces.
     """
 
     vertices: np.ndarray
     faces: np.ndarray
     colors: np.ndarray | None = None
+    texture: Texture | None = None
 
     def __post_init__(self):
         vertices, faces = np.asarray(self.vertices), np.asarray(self.faces)
@@ -59,9 +63,16 @@ class Mesh:
         corners = vertices[faces.reshape(-1)]
         if not (corners != corners[0]).any():
             raise InputError("vertices: expected an extent above 0, got one point; export the mesh again")
+        if self.texture is not None and len(self.texture.uv) != len(faces):
+            raise InputError(f"texture: expected one of {len(faces)} faces, got {len(self.texture.uv)}; correct it")
         object.__setattr__(self, "vertices", vertices)
         object.__setattr__(self, "faces", np.ascontiguousarray(faces, np.int32))
         object.__setattr__(self, "colors", _check_colors(self.colors, len(vertices)))
+
+    @property
+    def colored(self) -> bool:
+        """Whether the mesh has colours of any kind."""
+        return self.colors is not None or self.texture is not None
 
 
 def load_mesh(path, up: str = "y") -> Mesh:
@@ -100,18 +111,47 @@ def load_mesh(path, up: str = "y") -> Mesh:
 
 def normalise(mesh: Mesh) -> Mesh:
     """Centre a mesh on its bounding box and make its longest side 1; vertices that no face uses are dropped."""
-    used, faces = np.unique(mesh.faces, return_inverse=True)
-    vertices = mesh.vertices[used].astype(np.float64)
+    mesh = take_faces(mesh, np.s_[:])
+    vertices = mesh.vertices.astype(np.float64)
     low, high = vertices.min(axis=0), vertices.max(axis=0)
     vertices = (vertices - (low + high) / 2) / (high - low).max()
-    colors = None if mesh.colors is None else mesh.colors[used]
-    return Mesh(vertices.astype(np.float32), faces.reshape(-1, 3).astype(np.int32), colors)
+    return dataclasses.replace(mesh, vertices=vertices.astype(np.float32))
+
+
+def take_faces(mesh: Mesh, kept) -> Mesh:
+    """Some faces of a mesh with their colours and texture; vertices that none of them uses are dropped.
+
+    Args:
+        mesh: any mesh.
+        kept: what selects faces of ``[F]``: a mask, indices, or a slice.
+    """
+    used, faces = np.unique(mesh.faces[kept], return_inverse=True)
+    return Mesh(
+        mesh.vertices[used],
+        faces.reshape(-1, 3).astype(np.int32),
+        None if mesh.colors is None else mesh.colors[used],
+        None if mesh.texture is None else mesh.texture.take(kept),
+    )
+
+
+def with_vertex_colors(mesh: Mesh) -> Mesh:
+    """A textured mesh with a vertex for each corner of a face and the albedo there as its colour, instead of a texture.
+
+    What the picture shows between the corners is lost. A mesh without texture is returned as it is.
+    """
+    if mesh.texture is None:
+        return mesh
+    face = np.repeat(np.arange(len(mesh.faces)), 3)
+    corner = np.tile(np.float32([[0, 0], [1, 0], [0, 1]]), (len(mesh.faces), 1))
+    faces = np.arange(3 * len(mesh.faces), dtype=np.int32).reshape(-1, 3)
+    return Mesh(mesh.vertices[mesh.faces.reshape(-1)], faces, surface_colors(mesh, face, corner))
 
 
 def save_mesh(path, mesh: Mesh) -> None:
     """Write a mesh as ``.obj``, ``.ply``, ``.off``, ``.stl`` or ``.glb``; an existing file is replaced.
 
-    STL carries no colours; PLY and OFF carry them in 8 bits; OFF carries six digits of a coordinate.
+    STL carries no colours; PLY and OFF carry them in 8 bits; OFF carries six digits of a coordinate. No texture is
+    written: a textured mesh is saved with the colours at its faces' corners (:func:`with_vertex_colors`).
 
     Raises:
         InputError: another suffix, or the file cannot be written.
@@ -122,6 +162,7 @@ def save_mesh(path, mesh: Mesh) -> None:
         raise InputError(f"{path}: expected a name ending in .obj, .ply, .off, .stl or .glb, got {suffix!r}; rename it")
     o3d = import_open3d()
 
+    mesh = mesh if suffix == ".stl" else with_vertex_colors(mesh)
     # The tensor writer for every format: the legacy one writes a glb that reads back empty.
     tensor = o3d.t.geometry.TriangleMesh(o3d.core.Tensor(mesh.vertices), o3d.core.Tensor(mesh.faces))
     if suffix == ".stl":

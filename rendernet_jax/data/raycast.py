@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from rendernet_jax.camera import Pose
+from rendernet_jax.data.meshes import Mesh
 from rendernet_jax.data.optional import import_open3d
 from rendernet_jax.errors import InputError
 
@@ -21,9 +22,8 @@ class Scene:
     """A mesh made ready for ray tracing; make it with :func:`build_scene`."""
 
     raycaster: Any  # open3d.t.geometry.RaycastingScene
-    faces: np.ndarray  # int32 [F, 3]
+    mesh: Mesh
     face_normals: np.ndarray  # float32 [F, 3], unit, object axes, either side
-    colors: np.ndarray | None  # float32 [V, 3] in [0, 1]
     longest_side: float  # of the bounding box, object units
 
 
@@ -40,8 +40,8 @@ class Hits:
     uv: np.ndarray  # [N, 2], weights of the face's second and third corner
 
 
-def build_scene(mesh) -> Scene:
-    """Build the ray tracer of a :class:`~rendernet_jax.data.meshes.Mesh`, in the mesh's own coordinates.
+def build_scene(mesh: Mesh) -> Scene:
+    """Build the ray tracer of a mesh, in the mesh's own coordinates.
 
     Raises:
         InputError: the mesh is empty, or has a vertex that is not finite or an index out of range.
@@ -67,9 +67,8 @@ def build_scene(mesh) -> Scene:
     normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-300)
     return Scene(
         raycaster=raycaster,
-        faces=faces,
+        mesh=mesh,
         face_normals=normals.astype(np.float32),
-        colors=None if mesh.colors is None else np.asarray(mesh.colors, np.float32),
         longest_side=float(np.ptp(vertices, axis=0).max()),
     )
 

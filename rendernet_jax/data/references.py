@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from rendernet_jax.camera import Light, Pose
+from rendernet_jax.data.materials import surface_colors
 from rendernet_jax.data.optional import import_open3d
 from rendernet_jax.data.raycast import Hits, Scene, build_scene, camera_axes, cast_view, direction, scalar
 from rendernet_jax.errors import InputError
@@ -155,10 +156,7 @@ def _camera_normals(hits: Hits, pose: Pose) -> np.ndarray:
 
 
 def _colors(scene: Scene, hits: Hits) -> np.ndarray:
-    if scene.colors is None:
-        return np.ones((len(hits.index), 3), np.float32)
-    weights = np.concatenate([1.0 - hits.uv.sum(-1, keepdims=True), hits.uv], axis=-1)
-    return np.einsum("nk,nkc->nc", weights, scene.colors[scene.faces[hits.face]])
+    return surface_colors(scene.mesh, hits.face, hits.uv)
 
 
 # --- shaders --------------------------------------------------------------------------------------------------------

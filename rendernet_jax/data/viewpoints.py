@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from rendernet_jax.camera import Pose
-from rendernet_jax.data.meshes import Mesh, normalise
+from rendernet_jax.data.meshes import Mesh, normalise, take_faces
 from rendernet_jax.data.raycast import camera_axes
 
 AXIS_TURNS = 0.35  # share of the shapes turned by one of the 24 axis rotations: lying and z-up objects
@@ -91,9 +91,7 @@ def random_opening(rng: np.random.Generator, mesh: Mesh) -> Mesh:
         kept = across @ direction < 0.5 * np.linalg.norm(across, axis=1)
     if not kept.any():
         return mesh
-    used, faces = np.unique(mesh.faces[kept], return_inverse=True)
-    colors = None if mesh.colors is None else mesh.colors[used]
-    return normalise(Mesh(mesh.vertices[used], faces.reshape(-1, 3).astype(np.int32), colors))
+    return normalise(take_faces(mesh, kept))
 
 
 def axis_rotation(index: int) -> np.ndarray:
