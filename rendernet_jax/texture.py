@@ -32,16 +32,14 @@ class ColourDecoder(nnx.Module):
         config = self.config
         hidden = self.dense0(vector)  # linear: what is linear in the vector may stay so
         hidden = hidden + self.act1(self.dense1(hidden))
-        profiles, pictures = (
-            jnp.split(x, config.channels, axis=-1) for x in (self.profiles(hidden), self.pictures(hidden))
-        )
-        channels = [multiply(config, *pair) for pair in zip(profiles, pictures, strict=True)]
+        factors = (jnp.split(part(hidden), config.channels, axis=-1) for part in (self.profiles, self.pictures))
+        channels = [multiply(config, *pair) for pair in zip(*factors, strict=True)]
         raw = jnp.stack(channels, axis=-1) / np.sqrt(config.products)
         return jax.nn.sigmoid(raw + self.bias[...].reshape(1, 1, 1, 1, -1))
 
 
 class DenseDecoder(nnx.Module):
-    """Vectors ``[B, V]`` -> features ``[B, G, G, G, C]``: the network of 2018, whose grid is twice the dense layer's."""
+    """Vectors ``[B, V]`` -> features ``[B, G, G, G, C]``: the network of 2018, whose grid is twice as fine."""
 
     def __init__(self, config: Texture, *, rngs: nnx.Rngs):
         self.side, width = config.dense, _DENSE_WIDTH

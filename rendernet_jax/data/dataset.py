@@ -62,7 +62,7 @@ def make_arrays(task: Task, settings: Settings) -> dict[str, np.ndarray]:
     rng = np.random.default_rng([task.seed, 1])  # a stream of its own, beside the family's
     mesh = _make_mesh(task, rng)
     scene = references.build_scene(mesh)
-    channels = shards.CHANNELS + ("albedo",) * (mesh.colors is not None)
+    channels = shards.CHANNELS + ("albedo",) * mesh.colored
     poses, views = [], {channel: [] for channel in channels}
     for _ in range(settings.views):
         pose = viewpoints.random_pose(rng, mesh.vertices)
