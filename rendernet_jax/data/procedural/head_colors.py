@@ -99,7 +99,7 @@ def _named(layers, mean) -> dict[str, np.ndarray]:
     ears = bell(side - 0.31, 0.04) * bell(y + 0.035, 0.1) * bell(z + 0.045, 0.07) * skin
     brow_edge = layers["brows"] * (1 - layers["brows"]) * 4
     return {
-        "skin lightness": (skin + 0.4 * layers["lips"]) * [0.130, 0.115, 0.100],
+        "skin lightness": (skin + 0.4 * layers["lips"]) * [0.110, 0.093, 0.082],
         "skin warmth": skin * [0.020, -0.002, -0.035],
         "skin redness": skin * [0.022, -0.014, -0.008],
         "hair lightness": hair * [0.110, 0.088, 0.062] + layers["brows"] * [0.05, 0.04, 0.025],
