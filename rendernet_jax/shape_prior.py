@@ -60,6 +60,7 @@ class PriorConfig:
 
 PRESETS = {
     "shape_prior": PriorConfig(),
+    "small": PriorConfig("small", 64, 40, 4, (64, 64, 48), 96, 8, (48, 48), 32, 24, 64),  # for shapes much alike
     "tiny": PriorConfig("tiny", 16, 12, 4, (24, 24, 16), 32, 4, (12, 12), 8, 8, 4),
 }
 

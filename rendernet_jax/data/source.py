@@ -21,7 +21,6 @@ ALIGNMENT = 8  # pixel offsets of patches are multiples of it: whole camera-grid
 _PATCH = 192  # pixels
 _JITTER = 0.25  # of the patch, by which its centre leaves the covered pixel that was drawn
 _MARGIN = 2  # stored pixels around an object
-TEXTURED = 0.5  # share of the training samples with a texture vector whose colours are to be made of it
 _OUTSIDE = {"mask": 0.0, "normal": 0.0, "depth": -1.0, "ao": 1.0, "contour": 0.0, "albedo": 1.0}
 _WIDTHS = {"normal": 3, "albedo": 3}  # channels, 1 of any other
 
@@ -101,8 +100,7 @@ class Source:
               side).
             - ``mask``, ``depth`` (q_z), ``ao``, ``contour`` ``[B, P, P, 1]`` and ``normal`` ``[B, P, P, 3]``, with the
               outside values of :func:`~rendernet_jax.data.references.trace`; with colours ``albedo`` ``[B, P, P, 3]``.
-            - with colours: ``texture`` ``[B, V]``, 0 of a shape without a texture vector, and ``textured`` ``[B]``, 1
-              where the vector is to be drawn in place of the grid's colours.
+            - with colours: ``texture`` ``[B, V]``, and ``textured`` ``[B]``, 1 where the shape has such a vector.
 
         Raises:
             InputError: the patch is larger than a view, or no multiple of 8.
@@ -118,8 +116,6 @@ class Source:
             sample = self._cut(view, kind, top, left, patch, step)
             if rng.random() < NOISY:
                 sample["grid"][..., :1] = flip(rng, sample["grid"][..., :1], rng.uniform(0.0, MOST_FLIPPED))
-            if "textured" in sample:
-                sample["textured"] *= np.float32(rng.random() < TEXTURED)
             samples.append(sample)
         return stack(samples)
 

@@ -193,10 +193,10 @@ _see = jax.jit(first_guess.guess, static_argnums=1)
 
 @functools.partial(jax.jit, static_argnums=1)
 def _decode(params, config, latents):
-    return one_by_one(lambda latent: _voxels(params, config, latent)[0], latents)
+    return one_by_one(lambda latent: voxels(params, config, latent)[0], latents)
 
 
-def _voxels(prior, prior_config, latent):
+def voxels(prior: dict, prior_config: PriorConfig, latent: jax.Array) -> jax.Array:
     """Grid ``[1, G, G, G, 1]`` of a latent as the network likes it: exactly 0 where there is hardly anything."""
     return jnp.maximum(_sharp(prior, prior_config, latent) - _FAINT, 0.0) / (1.0 - _FAINT)
 
@@ -243,7 +243,7 @@ def _refine_poses(prior, prior_config, mask, found, free, steps):
 @functools.partial(jax.jit, static_argnums=(1, 3))
 def _judge(params, config, prior, prior_config, picture, mask, found, held):
     def one(point):
-        grid = _voxels(prior, prior_config, point.latent)
+        grid = voxels(prior, prior_config, point.latent)
         judged, loss = photometric.judge(params, config, grid, picture, mask, point.pose, **held)
         return judged.replace(latent=point.latent), loss
 
@@ -255,7 +255,7 @@ def _by_picture(params, config, prior, prior_config, picture, mask, typical, sta
     _, spread = shape_prior.usual(prior)
 
     def loss(point, first):
-        grid = _voxels(prior, prior_config, point.latent)
+        grid = voxels(prior, prior_config, point.latent)
         moved = jnp.mean(((point.latent - first.latent) / spread) ** 2)  # far from any shape the prior decodes fog
         roll, distance = point.pose[2] / _ROLL, (point.pose[6] - _FIRST_DISTANCE) / _FIRST_DISTANCE
         pulls = moved + _POSE_SHARE * (roll**2 + distance**2)
