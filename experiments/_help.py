@@ -9,7 +9,7 @@ from absl import flags
 # The same word means the same thing in every launcher, and so stands in one group.
 _GROUPS = {
     "Input": "input image mask mesh meshes voxels photo data source shapes families limit pictures objects poses "
-    "training init up occupancy grid run",
+    "training init category up occupancy grid run",
     "Network": "weights preset heads shader prior guess variants bf16 platforms gradient",
     "View and light": "azimuth_deg elevation_deg roll_deg scale inverse_distance light_azimuth_deg light_elevation_deg",
     "Pictures": "outputs size views turntable turntable_format background float reference",

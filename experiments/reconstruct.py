@@ -20,8 +20,14 @@ _MASK = flags.DEFINE_string("mask", None, "Mask of the photo's size, white on th
 _MESH = flags.DEFINE_string("mesh", None, "Mesh file of the object, if its shape is known.")
 _VOXELS = flags.DEFINE_string("voxels", None, "Voxel file of the object, in place of --mesh.")
 _UP = flags.DEFINE_enum("up", "y", ["y", "z"], "Upward axis of the mesh file; never guessed.")
-_WEIGHTS = flags.DEFINE_string("weights", "compact", "Shipped weights by name, or the folder of a training run.")
-_PRIOR = flags.DEFINE_string("prior", "shape_prior", "Shape prior by name, or the folder of its training.")
+_CATEGORY = flags.DEFINE_enum(
+    "category",
+    "object",
+    ["object", "head"],
+    "What the photo shows: an object of one colour, or a head with its texture.",
+)
+_WEIGHTS = flags.DEFINE_string("weights", None, "Weights by name, or a training run's folder; default: the category's.")
+_PRIOR = flags.DEFINE_string("prior", None, "Shape prior by name, or its training's folder; default: the category's.")
 _GUESS = flags.DEFINE_string("guess", "first_guess", "First guess by name, or the folder of its training.")
 _SCHEDULE = flags.DEFINE_enum(
     "schedule", "default", ["default", "paper"], "'paper': that of 2018, for a known shape; slow, and to compare with."
@@ -30,8 +36,8 @@ _SEED = flags.DEFINE_integer(
     "seed", 0, "Seed of the starts of --schedule=paper; the default one has none.", 0, 2**31 - 1
 )
 _STARTS = flags.DEFINE_integer("starts", 64, "View directions that are tried, over the whole sphere.", 8, 1024)
-_FIX = flags.DEFINE_list("fix", "", "Some of pose,light,albedo,shape: held as --init gives them.")
-_INIT = flags.DEFINE_string("init", None, "JSON file with any of pose, light, albedo and shape, as fit.json has them.")
+_FIX = flags.DEFINE_list("fix", "", "Some of pose,light,albedo,shape,texture: held as --init gives them.")
+_INIT = flags.DEFINE_string("init", None, "JSON file with any of these, as fit.json has them.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for what is found; required.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace a reconstruction that is there already.")
 
@@ -60,6 +66,7 @@ def main():
         shape=_MESH.value or _VOXELS.value,
         mask=_MASK.value,
         up=_UP.value,
+        category=_CATEGORY.value,
         weights=_WEIGHTS.value,
         prior=_PRIOR.value,
         guess=_GUESS.value,

@@ -12,7 +12,7 @@ from rendernet_jax.errors import InputError
 from rendernet_jax.inverse import unknowns
 from rendernet_jax.inverse.unknowns import Unknowns
 
-NAMES = ("pose", "light", "albedo", "shape")
+NAMES = ("pose", "light", "albedo", "shape", "texture")
 _TURNS = 2.0 * math.pi + 1e-3  # radians: angles beyond it are mistaken for degrees, or lose their digits
 _LIGHT = ("azimuth_deg", "elevation_deg", "ambient")
 
@@ -58,10 +58,11 @@ def _read_init(path: str) -> dict:
             wanted, got = f"1 or 3 numbers from {low} to {high}", repr(content["albedo"])
             raise InputError(f"init {path}: albedo: expected {wanted}, got {got}; correct it")
         start["albedo"] = np.broadcast_to(albedo, 3)
-    if "shape" in content:
-        start["shape"] = _read_numbers(content["shape"])
-        if not start["shape"].size:
-            raise InputError(f"init {path}: shape: expected the numbers of a latent, got others; see fit.json")
+    for name in ("shape", "texture"):
+        if name in content:
+            start[name] = _read_numbers(content[name])
+            if not start[name].size:
+                raise InputError(f"init {path}: {name}: expected the numbers of a vector, got others; see fit.json")
     return start
 
 
@@ -114,7 +115,7 @@ def describe(point: Unknowns) -> dict:
     angles = ("azimuth_deg", "elevation_deg", "roll_deg")
     pose |= zip(angles, _reduce(*(pose[name] for name in angles)))
     azimuth, elevation, _ = _reduce(*camera.light_to_degrees(light).values())
-    shape = {} if point.latent is None else {"shape": [float(value) for value in point.latent]}
+    vectors = {"shape": point.latent, "texture": point.texture}
     return {
         "pose": pose,
         "light": {
@@ -124,7 +125,7 @@ def describe(point: Unknowns) -> dict:
             "intensity": float(light.intensity),
         },
         "albedo": [float(value) for value in point.albedo],
-        **shape,
+        **{name: [float(value) for value in vector] for name, vector in vectors.items() if vector is not None},
     }
 
 

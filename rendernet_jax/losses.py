@@ -10,7 +10,16 @@ from rendernet_jax.layers import SATURATED
 
 # What each shaded picture counts for beside Phong, which is drawn under a random light.
 _ENTROPY = 0.1  # what the cross-entropy of an image counts for
-_PICTURES = {"image": 1.0, "phong": 1.0, "normal": 0.5, "mask": 0.5, "ao": 0.5, "contour": 0.25, "albedo": 1.0, "texture": 1.0}
+_PICTURES = {
+    "image": 1.0,
+    "phong": 1.0,
+    "normal": 0.5,
+    "mask": 0.5,
+    "ao": 0.5,
+    "contour": 0.25,
+    "albedo": 1.0,
+    "texture": 1.0,
+}
 
 
 def squared_error(picture: jax.Array, target: jax.Array) -> jax.Array:

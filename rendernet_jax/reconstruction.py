@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from rendernet_jax import inverse, metrics, reconstruction_report, weights
 from rendernet_jax.data.inputs import Object, read_object
-from rendernet_jax.data.marching_cubes import marching_cubes
+from rendernet_jax.data.marching_cubes import coloured_surface
 from rendernet_jax.data.meshes import save_mesh
 from rendernet_jax.data.photo import Photo, load_photo, paste_back
 from rendernet_jax.data.sheet import save_gif, save_png, to_bytes
@@ -38,6 +38,7 @@ UNFINISHED = ".unfinished"  # is there while files are being written: those of a
 _FRAMES = 36  # of a turntable
 _SMALL = 128  # pixels, of the frames of progress.gif
 SCHEDULES = ("default", "paper")
+CATEGORIES = {"object": ("compact", "shape_prior"), "head": ("compact-texture", "head_prior")}  # weights and prior
 _TOLD = 5  # candidates in fit.json
 
 
@@ -50,8 +51,9 @@ class Job:
     shape: str | None = None  # mesh or voxel file; None: it is found through the prior
     mask: str | None = None
     up: str = "y"
-    weights: str = "compact"
-    prior: str = "shape_prior"
+    category: str = "object"  # or one of CATEGORIES, whose shape and texture are found together
+    weights: str | None = None  # those of the category
+    prior: str | None = None  # the category's
     guess: str = "first_guess"
     schedule: str = SCHEDULES[0]
     seed: int = 0
@@ -115,12 +117,14 @@ class _Problem:
     steps: Iterator[inverse.Fit]
     reports: int  # that ``steps`` gives
     shape: Object | None  # None: unknown
-    voxels: Callable[[Unknowns], jax.Array]  # point -> grid [1, X, Y, Z, 1]
+    voxels: Callable[[Unknowns], jax.Array]  # point -> grid [1, X, Y, Z, C]
     network: tuple
 
     def look(self, point: Unknowns, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Picture, normals as a picture, and mask, ``[size, size, c]``."""
         buffers = _buffers(*self.network, self.voxels(point), unknowns.to_pose(point.pose[None]), size)
+        if point.texture is not None:
+            buffers["tint"] = buffers["albedo"]
         picture = draw(buffers, point.light[None], point.albedo[None])
         mask = buffers["mask"]
         normals = mask * (0.5 * buffers["normal"] + 0.5) + (1.0 - mask)
@@ -132,9 +136,18 @@ def _prepare(job: Job) -> _Problem:
     if job.schedule not in SCHEDULES:
         wanted = ", ".join(SCHEDULES)
         raise InputError(f"schedule: expected one of {wanted}, got {job.schedule!r}; correct the name")
+    if job.category not in CATEGORIES:
+        wanted = ", ".join(CATEGORIES)
+        raise InputError(f"category: expected one of {wanted}, got {job.category!r}; correct the name")
+    name, prior = CATEGORIES[job.category]
+    job = dataclasses.replace(job, weights=job.weights or name, prior=job.prior or prior)
     start = read_start(job.init, job.fixed)
+    if "texture" in start and job.category == "object":
+        raise InputError("init: expected no texture of an object of one colour, got one; name its --category")
     photo = load_photo(job.image, job.mask, job.size)
     network = params, config = weights.load_weights(job.weights)
+    if job.category != "object":
+        return _prepare_textured(job, photo, network, start)
     if job.shape is None:
         return _prepare_unknown(job, photo, network, start)
     if "shape" in start:
@@ -165,6 +178,19 @@ def _prepare_unknown(job: Job, photo: Photo, network: tuple, start: dict) -> _Pr
     steps = inverse.fit_shape_steps(*network, prior, *target, settings, guess=guess, start=start, fixed=job.fixed)
     voxels = lambda point: inverse.grids(prior, point.latent[None])  # noqa: E731
     return _Problem(photo, steps, inverse.count_shape_reports(settings), None, voxels, network)
+
+
+def _prepare_textured(job: Job, photo: Photo, network: tuple, start: dict) -> _Problem:
+    if job.shape or job.schedule == "paper":
+        given = "a mesh or voxels" if job.shape else "the schedule of the paper"
+        raise InputError(f"category: expected {job.category} without {given}, got both; leave either out")
+    prior = weights.load_prior(job.prior)
+    settings = dataclasses.replace(inverse.TextureSettings(), azimuths=max(1, job.starts // 3))
+    target = photo.picture, photo.mask
+    fixed = (*job.fixed, *(() if "albedo" in (*start, *job.fixed) else ("albedo",)))
+    steps = inverse.fit_textured_steps(*network, prior, *target, settings, start=start, fixed=fixed)
+    voxels = lambda point: inverse.coloured_grids(*network, prior, jax.tree.map(lambda x: x[None], point))  # noqa: E731
+    return _Problem(photo, steps, inverse.count_texture_reports(settings), None, voxels, network)
 
 
 def _check_network(config, grid: np.ndarray, name: str) -> None:
@@ -253,12 +279,12 @@ def _write(job: Job, problem: _Problem, fit: dict, told: list, pictures: tuple) 
 def _write_voxels(folder: pathlib.Path, shape: Object) -> None:
     """The object as other software reads it: binary voxels."""
     side = shape.grid.shape[1]
-    grid = (shape.grid[0] > 0.5) if shape.mesh is None else voxelise(shape.mesh, side, "binary")
+    grid = (shape.grid[0, ..., :1] > 0.5) if shape.mesh is None else voxelise(shape.mesh, side, "binary")
     write_voxels(folder / "voxels.binvox", np.asarray(grid, np.float32))
 
 
 def _write_meshes(folder: pathlib.Path, shape: Object) -> None:
-    mesh = marching_cubes(shape.grid[0]) if shape.mesh is None else shape.mesh
+    mesh = coloured_surface(shape.grid[0]) if shape.mesh is None else shape.mesh
     for name in ("mesh.ply", "mesh.glb"):
         save_mesh(folder / name, mesh)
 

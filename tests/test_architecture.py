@@ -47,6 +47,8 @@ ORDER = [
     "fit_scores",
     "fit_methods",
     "fit_report",
+    "texture_scores",
+    "texture_report",
     "fit_file",
     "reconstruction_report",
     "reconstruction",

@@ -1,5 +1,7 @@
 """The baseline every network is compared with: the iso-surface of the grid that the network got, ray traced."""
 
+import dataclasses
+
 import numpy as np
 
 from rendernet_jax.data.meshes import Mesh
@@ -44,3 +46,28 @@ def marching_cubes(grid) -> Mesh:
     return Mesh(
         vertices=vertices.astype(np.float32), faces=surface.triangle.indices.numpy().astype(np.int32), colors=None
     )
+
+
+def coloured_surface(grid) -> Mesh:
+    """:func:`marching_cubes` of a grid ``[X, Y, Z, C]``, its vertices coloured by the channels behind the first.
+
+    Args:
+        grid: occupancy, alone or with the colours (R, G, B) in [0, 1] of every occupied cell.
+
+    Raises:
+        InputError: as for ``marching_cubes``, or another number of channels.
+    """
+    from scipy.ndimage import map_coordinates
+
+    grid = np.asarray(grid, np.float32)
+    if grid.ndim != 4 or grid.shape[-1] not in (1, 4):
+        raise InputError(f"grid: expected [X, Y, Z, 1] or [X, Y, Z, 4], got {grid.shape}; pass one grid")
+    mesh = marching_cubes(grid[..., :1])
+    if grid.shape[-1] == 1:
+        return mesh
+    at = ((mesh.vertices + 0.5) * grid.shape[:3] - 0.5).T
+    sample = lambda volume: map_coordinates(volume, at, order=1, mode="nearest")  # noqa: E731
+    weight = grid[..., 0] + 1e-3  # of what is there, not of the emptiness beside it
+    total = sample(weight)
+    colors = np.stack([sample(weight * grid[..., 1 + i]) / total for i in range(3)], axis=-1)
+    return dataclasses.replace(mesh, colors=np.clip(colors, 0.0, 1.0).astype(np.float32))

@@ -11,6 +11,14 @@ from rendernet_jax.inverse.shape import (
     fit_shape_steps,
     grids,
 )
+from rendernet_jax.inverse.textured import (
+    TextureSettings,
+    coloured_grids,
+    count_texture_reports,
+    fit_textured,
+    fit_textured_steps,
+)
+from rendernet_jax.inverse.textured_2018 import fit_textured_2018
 
 __all__ = [
     "ELEVATIONS",
@@ -19,8 +27,11 @@ __all__ = [
     "Fit",
     "Settings",
     "ShapeSettings",
+    "TextureSettings",
+    "coloured_grids",
     "count_reports",
     "count_shape_reports",
+    "count_texture_reports",
     "fit",
     "fit_2018",
     "fit_all",
@@ -28,5 +39,8 @@ __all__ = [
     "fit_shape",
     "fit_shape_steps",
     "fit_steps",
+    "fit_textured",
+    "fit_textured_2018",
+    "fit_textured_steps",
     "grids",
 ]

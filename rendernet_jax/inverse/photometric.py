@@ -25,12 +25,13 @@ _AS_GOOD, _NOISE, _WHITE_HELD, _WHITE_WITHIN = 1.3, 0.02, 1.0, 0.05
 
 
 def draw(buffers: dict, light: jax.Array, albedo: jax.Array) -> jax.Array:
-    """Picture ``[N, S, S, C]`` of a G-buffer under lights ``[N, 3]`` with albedos ``[N, C]``, on white."""
-    mask, grey = (
-        buffers["mask"],
-        shading.phong(buffers["normal"], jnp.ones_like(buffers["mask"]), unknowns.to_light(light)),
-    )
-    return mask * albedo[:, None, None, :] * grey + (1.0 - mask)
+    """Picture ``[N, S, S, C]`` of a G-buffer under lights ``[N, 3]`` with albedos ``[N, C]``, on white.
+
+    Where it holds a ``tint`` ``[N, S, S, C]``, that is multiplied by the albedo.
+    """
+    mask = buffers["mask"]
+    grey = shading.phong(buffers["normal"], jnp.ones_like(mask), unknowns.to_light(light))
+    return mask * albedo[:, None, None, :] * buffers.get("tint", 1.0) * grey + (1.0 - mask)
 
 
 def draw_point(params: dict, config: Config, grid, point: Unknowns, size: int) -> tuple[jax.Array, jax.Array]:

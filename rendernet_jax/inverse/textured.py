@@ -26,7 +26,6 @@ from rendernet_jax.inverse.shape import grids, voxels
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.network import decode_texture
 from rendernet_jax.rendering import render_buffers
-from rendernet_jax.shading import phong
 from rendernet_jax.shape_prior import PriorConfig
 
 NAMES = ("pose", "light", "albedo", "shape", "texture")
@@ -96,7 +95,7 @@ def fit_textured_steps(
     picture, mask = candidates.prepare(picture, mask)
     candidates.check_start(start, fixed)
     candidates.check_network(config)
-    _check(config, prior[1], picture)
+    check(config, prior[1], picture)
     found = _search(params, config, prior, picture, mask, settings, start)
     yield found
     free = Unknowns(*(jnp.float32(name not in fixed) for name in NAMES))
@@ -118,7 +117,8 @@ def count_texture_reports(settings: TextureSettings) -> int:
     return 1 + sum(-(-steps // CHUNK) for steps in settings.steps)
 
 
-def _check(config: Config, prior: PriorConfig, picture) -> None:
+def check(config: Config, prior: PriorConfig, picture) -> None:
+    """Raise InputError unless network, prior and picture are of coloured objects and go together."""
     if config.paint is None:
         raise InputError(f"network {config.name!r}: expected one of coloured objects, got another; use other weights")
     if config.paint.texture.grid != prior.grid:
@@ -191,13 +191,12 @@ def _place(prior, prior_config, mask, latent, poses):
 
 def _look(params, config, grid, pose, size):
     buffers = render_buffers(params, config, grid, unknowns.to_pose(pose[None]), size)
-    return {name: buffers[name][0] for name in ("normal", "mask", "albedo")}
+    return {"normal": buffers["normal"], "mask": buffers["mask"], "tint": buffers["albedo"]}
 
 
-def _draw(buffers, light, albedo):
-    """Picture ``[S, S, 3]`` of what :func:`_look` sees."""
-    grey = phong(buffers["normal"], jnp.ones_like(buffers["mask"]), unknowns.to_light(light))
-    return buffers["mask"] * buffers["albedo"] * albedo * grey + (1.0 - buffers["mask"])
+def _compare(buffers, light, albedo, picture, mask):
+    drawn = photometric.draw(buffers, light[None], albedo[None])[0]
+    return photometric.compare(drawn, buffers["mask"][0], picture, mask)
 
 
 @functools.partial(jax.jit, static_argnums=(1, 3))
@@ -209,11 +208,19 @@ def _judge(params, config, prior, prior_config, picture, mask, latent, texture, 
         buffers = _look(params, config, grid, pose, len(picture))
         found = light
         if light is None:
-            found = fit_light(buffers["normal"], buffers["albedo"] * albedo, buffers["mask"] * mask, picture)
-        drawn = _draw(buffers, found, albedo)
-        return found, photometric.compare(drawn, buffers["mask"], picture, mask)
+            normal, tint, covered = (buffers[name][0] for name in ("normal", "tint", "mask"))
+            found = fit_light(normal, tint * albedo, covered * mask, picture)
+        return found, _compare(buffers, found, albedo, picture, mask)
 
     return one_by_one(one, poses)
+
+
+def cost(params, config, prior, prior_config, picture, mask, point: Unknowns) -> jax.Array:
+    """:func:`photometric.compare` of what one point looks like and a picture."""
+    colours = decode_texture(params, config, point.texture[None])
+    grid = jnp.concatenate([voxels(prior, prior_config, point.latent), colours], axis=-1)
+    buffers = _look(params, config, grid, point.pose, len(picture))
+    return _compare(buffers, point.light, point.albedo, picture, mask)
 
 
 @functools.partial(jax.jit, static_argnums=(1, 3))
@@ -221,10 +228,7 @@ def _some_steps(params, config, prior, prior_config, picture, mask, typical, sta
     mean, spread = shape_prior.usual(prior)
 
     def loss(point, first):
-        colours = decode_texture(params, config, point.texture[None])
-        grid = jnp.concatenate([voxels(prior, prior_config, point.latent), colours], axis=-1)
-        buffers = _look(params, config, grid, point.pose, len(picture))
-        error = photometric.compare(_draw(buffers, point.light, point.albedo), buffers["mask"], picture, mask)
+        error = cost(params, config, prior, prior_config, picture, mask, point)
         pulls = jnp.mean(((point.latent - mean) / spread) ** 2) + jnp.mean(point.texture**2)
         roll, distance = point.pose[2] / _ROLL, (point.pose[6] - _FIRST_DISTANCE) / _FIRST_DISTANCE
         return error + typical * (pulls + _POSE_SHARE * (roll**2 + distance**2))
