@@ -11,7 +11,6 @@ The same command continues an interrupted run, exactly; SIGTERM saves first, and
 holds the averaged (EMA) weights of the best evaluation, with which ``render --weights=OUTPUT`` draws.
 """
 
-import dataclasses
 import pathlib
 
 from absl import flags
@@ -46,6 +45,9 @@ _RATE = flags.DEFINE_float("rate", 1e-3, "Peak learning rate of AdamW.", lower_b
 _EMA = flags.DEFINE_float("ema", 0.999, "Decay of the weights' running mean.", lower_bound=0.0, upper_bound=1.0)
 _BF16 = flags.DEFINE_bool("bf16", False, "Run the network in bfloat16 (GPU, TPU); parameters stay float32.")
 _WEIGHTS = flags.DEFINE_string("weights", None, "Start from these weights (shipped name or folder).")
+_ONLY_TEXTURE = flags.DEFINE_bool(
+    "only_texture", False, "Train what draws colours; leave shapes as --weights has them."
+)
 _EVAL_EVERY = flags.DEFINE_integer("eval_every", 500, "Steps between evaluations and checkpoints.", lower_bound=1)
 _ACCUMULATE = flags.DEFINE_integer("accumulate", 1, "Parts in which a batch is worked on, to save memory.", 1)
 _PARALLEL = flags.DEFINE_enum("parallel", "pmap", ["pmap", "sharding"], "How a batch is spread over devices.")
@@ -60,11 +62,9 @@ def main():
     check_flags()
     leads = _hosts.join()  # before anything computes
     from rendernet_jax.data.source import choose_patch
-    from rendernet_jax.errors import InputError
     from rendernet_jax.provenance import command, machine
-    from rendernet_jax.training.loop import train
+    from rendernet_jax.training.loop import read_warm_start, train
     from rendernet_jax.training.step import Recipe
-    from rendernet_jax.weights import load_weights, read_card
 
     output = launch.prepare_output(_OUTPUT.value) if leads else pathlib.Path(_OUTPUT.value)
     config, source = read_pictures() if _PICTURES.value else read_data_set()
@@ -76,15 +76,12 @@ def main():
         ema=_EMA.value,
         bf16=_BF16.value,
         accumulate=_ACCUMULATE.value,
+        only_texture=_ONLY_TEXTURE.value,
         seed=_SEED.value,
     )
     warm_start, warm_start_sha256 = None, None
     if _WEIGHTS.value:
-        warm_start, found = load_weights(_WEIGHTS.value)
-        warm_start_sha256 = read_card(_WEIGHTS.value)["sha256"]
-        if dataclasses.replace(found, name=config.name) != config:
-            wanted = f"expected weights of preset {config.name!r}, got {found.name!r} with other layers or heads"
-            raise InputError(f"--weights: {wanted}; choose the matching --preset")
+        warm_start, warm_start_sha256 = read_warm_start(_WEIGHTS.value, config)
     if leads:
         patches = f"{recipe.batch} patches, {recipe.patch} pixels wide"
         print(f"{len(source.training)} training views, {recipe.steps} steps of {patches}")
@@ -131,7 +128,8 @@ def read_data_set():
 
     image = {"heads": (("image", 1),), "shader": _SHADER.value} if _SHADER.value else {}
     config = preset(_PRESET.value, **image)
-    source = Source(_DATA.value, 1 if config.encoder else config.upsample)
+    vector = config.paint.texture.vector if config.paint else None
+    source = Source(_DATA.value, 1 if config.encoder else config.upsample, vector=vector)
     return fit_size(config, source.size), source
 
 

@@ -21,7 +21,12 @@ _OUTPUT = flags.DEFINE_string("output", None, "Folder of the run, required; an i
 _SHAPES = flags.DEFINE_integer("shapes", 8000, "Number of procedural shapes; 0 for --data alone.", lower_bound=0)
 _FAMILIES = flags.DEFINE_list("families", _FURNITURE, "Procedural families, or 'all'.")
 _DATA = flags.DEFINE_list("data", [], "Folders of data sets made by build_dataset, whose grids are used too.")
-_PRESET = flags.DEFINE_enum("preset", "shape_prior", ["shape_prior", "tiny"], "Layers; tiny is for trying things out.")
+_PRESET = flags.DEFINE_enum(
+    "preset",
+    "shape_prior",
+    ["shape_prior", "small", "tiny"],
+    "Layers; small is for shapes much alike, tiny for trying things out.",
+)
 _WEIGHTS = flags.DEFINE_string("weights", None, "Start from these weights (shape_prior ships, or a run's folder).")
 _STEPS = flags.DEFINE_integer("steps", 4000, "Optimiser steps.", lower_bound=1)
 _BATCH = flags.DEFINE_integer("batch", 8, "Shapes a step, over all devices.", lower_bound=1)

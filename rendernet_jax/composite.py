@@ -13,18 +13,24 @@ from rendernet_jax.conv import one_by_one
 
 SLAB = (-4, 10)  # cells kept around the expected depth: four before it, nine behind
 CHANNELS = 10 + SLAB[1] - SLAB[0]
+FRONTS = (1, 4)  # powers of the transmittance by which colours are weighed: as seen, and more of the very front
 REACH = 3  # columns beyond the last cell that holds something, in which lines and soft edges may be drawn
+_OPAQUE = 0.999  # the most that a cell takes of the light
 _FAR = -1.0  # q_z where a column is empty
 _BAND = 2**20  # cells looked at together
 
 
 def composite_weights(occupancy: jax.Array) -> jax.Array:
     """Front-to-back compositing weights (Max 1995, section 2) of occupancy ``[..., D]`` read as opacity per cell."""
-    depth = occupancy.shape[-1]
-    opacity = jnp.clip(occupancy, 0.0, 0.999)
+    opacity = jnp.clip(occupancy, 0.0, _OPAQUE)
+    return opacity * transmittance(opacity)
+
+
+def transmittance(opacity: jax.Array) -> jax.Array:
+    """Share of the light that passes all cells before each, of opacities ``[..., D]`` below 1."""
+    depth = opacity.shape[-1]
     before = jnp.asarray(np.triu(np.ones((depth, depth), np.float32), 1))
-    transmittance = jnp.exp(_matmul(jnp.log1p(-opacity), before))
-    return opacity * transmittance
+    return jnp.exp(_matmul(jnp.log1p(-opacity), before))
 
 
 def analytic_features(grid: jax.Array, columns: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -77,6 +83,32 @@ def _sums_along_depth(rows):
     gradient = _weighted_gradient(jnp.concatenate([above[None], grid, below[None]]), weights)
     sums = jnp.sum(grid, axis=-1, keepdims=True), jnp.max(grid, axis=-1, keepdims=True)
     return opacity, z, jnp.sqrt(variance + 1e-4), gradient, _slab(grid, z[..., 0]), *sums
+
+
+def colour_features(grid: jax.Array) -> jax.Array:
+    """Colours that a camera grid shows, weighed as each of :data:`FRONTS` says.
+
+    Args:
+        grid: ``[B, H, W, D, 1 + C]``: occupancy, and occupancy times colour, which is what must be sampled for a mean
+            over a partly occupied surrounding to be a mean of what is there.
+
+    Returns:
+        ``[B, H, W, len(FRONTS) * C]``; 0 where a column is empty.
+    """
+    return one_by_one(_colours_along_depth, grid)
+
+
+@functools.partial(jax.checkpoint, prevent_cse=False)
+def _colours_along_depth(grid):
+    """The same of one camera grid ``[H, W, D, 1 + C]``."""
+    before = transmittance(jnp.clip(grid[..., 0], 0.0, _OPAQUE))
+    ones = jnp.ones((grid.shape[2], 1), jnp.float32)
+    colours = []
+    for power in FRONTS:
+        weights = before**power
+        sums = [_matmul(weights * grid[..., channel], ones) for channel in range(grid.shape[3])]
+        colours += [total / (sums[0] + 1e-3) for total in sums[1:]]
+    return jnp.concatenate(colours, axis=-1)
 
 
 def near_something(grid: jax.Array) -> jax.Array:

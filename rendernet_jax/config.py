@@ -43,6 +43,49 @@ class Encoder:
 
 
 @dataclasses.dataclass(frozen=True)
+class Texture:
+    """How a texture vector becomes channels of an object grid.
+
+    In vector-matrix form (:mod:`rendernet_jax.vector_matrix`, whose sizes these are), each channel in [0, 1]; or, if
+    ``dense`` is not 0, as in the code of 2018: a dense layer to a grid of that many cells a side, then 3D convolutions.
+    """
+
+    vector: int = 40  # numbers
+    channels: int = 3
+    grid: int = 64  # cells on a side
+    patch: int = 4
+    hidden: int = 96
+    seed: int = 8
+    pictures: tuple[int, int] = (48, 48)
+    profile: int = 32
+    products: int = 12  # for each channel and pair of axes
+    dense: int = 0
+
+    @property
+    def points(self) -> int:
+        """Points on a side of the finest lattice."""
+        return self.grid // self.patch
+
+    @property
+    def rank(self) -> int:
+        """Products for each pair of axes."""
+        return self.products * self.channels
+
+
+@dataclasses.dataclass(frozen=True)
+class Paint:
+    """The branch of 2D stages that draws the albedo of coloured objects; the other stages draw their shape.
+
+    Of an analytic network, the shape's branch sees the occupancy alone, and this one composited colours beside what the
+    projection unit found. Any other reads all channels at once, and this branch begins at the shape's stage ``begin``.
+    """
+
+    stages: tuple[Stage, ...]
+    texture: Texture
+    begin: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
 class Config:
     """Everything that fixes a network's parameters; hashable, so it may be a static argument of ``jax.jit``."""
 
@@ -62,6 +105,7 @@ class Config:
     shader: str = ""  # of a head "image": what its pictures show, one of shading.OUTPUTS or a name of the user's own
     light_deg: tuple[float, float] | None = (35.0, 40.0)  # of their light, azimuth and elevation; None: not known
     encoder: Encoder | None = None  # makes it an encoder-decoder, which has no camera grid (see baselines.py)
+    paint: Paint | None = None  # makes it a network of coloured objects, whose grids are occupancy and texture
 
     def __post_init__(self):
         """Raise InputError if the last stage is finer than the picture, or no sub-pixel step leads there."""
@@ -70,20 +114,52 @@ class Config:
                 f"config {self.name!r}: the stages end at {self.subpixel} pixels a cell, expected a whole number; "
                 "change upsample or the stages' resample"
             )
+        if self.paint is not None:
+            self._check_paint()
+
+    def _check_paint(self):
+        if "albedo" not in dict(self.heads) or self.channels != 1 + self.paint.texture.channels:
+            raise InputError(
+                f"config {self.name!r}: expected a head albedo and {1 + self.paint.texture.channels} channels, got "
+                f"{', '.join(dict(self.heads))} and {self.channels}; change them or leave out paint"
+            )
+        if self.paint_subpixel < 1 or self.paint_subpixel % 1:
+            raise InputError(
+                f"config {self.name!r}: the stages of paint end at {self.paint_subpixel} pixels a cell, expected a "
+                "whole number; change their resample"
+            )
 
     @property
     def subpixel(self) -> int | float:
         """Pixels on a side of each cell of the last stage; the head ends in depth-to-space by it."""
-        pixels = self.upsample * self._stride * 2.0 ** -sum(stage.resample for stage in self.stages)
+        return self._pixels(self.stages)
+
+    @property
+    def paint_subpixel(self) -> int | float:
+        """The same of the branch that draws the albedo."""
+        return self._pixels(self.stages[: self.paint.begin] + self.paint.stages)
+
+    @property
+    def shape_heads(self) -> tuple[tuple[str, int], ...]:
+        """The heads that the branch of the shape draws: all but an albedo that has a branch of its own."""
+        return tuple(head for head in self.heads if self.paint is None or head[0] != "albedo")
+
+    def _pixels(self, stages: tuple[Stage, ...]) -> int | float:
+        pixels = self.upsample * self._stride * 2.0 ** -sum(stage.resample for stage in stages)
         return int(pixels) if pixels.is_integer() else pixels
 
     @property
     def multiple(self) -> int:
         """Picture sides must be a multiple of this."""
-        level = lowest = 0
-        for stage in self.stages:
-            level -= stage.resample
-            lowest = max(lowest, level)
+        lowest = 0
+        branches = [self.stages]
+        if self.paint is not None:
+            branches.append(self.stages[: self.paint.begin] + self.paint.stages)
+        for stages in branches:
+            level = 0
+            for stage in stages:
+                level -= stage.resample
+                lowest = max(lowest, level)
         return self.upsample * self._stride * 2**lowest
 
     @property
@@ -101,6 +177,12 @@ class Config:
         return math.prod(layer.strides[0] for layer in self.volume)
 
 
+_BRANCH = (  # of the texture network of 2018
+    Stage(128, 4),
+    Stage(64, 4, resample=1),
+    Stage(32, 4, resample=1),
+    Stage(16, 4, resample=1),
+)
 _DECODER = {"upsample": 64, "projection": (), "analytic": False}
 
 PRESETS = {
@@ -166,12 +248,71 @@ PRESETS = {
     ),
 }
 
+_COLOURED = (*BUFFERS, ("albedo", 3))
 
-def preset(name: str, heads: tuple[tuple[str, int], ...] = BUFFERS, channels: int = 1, shader: str = "") -> Config:
-    """Config of a named preset with the given heads. Raises InputError for an unknown name."""
+PRESETS |= {
+    "compact-texture": dataclasses.replace(
+        PRESETS["compact"],
+        name="compact-texture",
+        heads=_COLOURED,
+        channels=4,
+        paint=Paint(
+            stages=(
+                Stage(48, 1, resample=-1),
+                Stage(80, 3, blocks=2, resample=-1),
+                Stage(48, 1, blocks=1, resample=1),
+                Stage(24, 1, resample=1),
+            ),
+            texture=Texture(),
+        ),
+    ),
+    "paper-texture": dataclasses.replace(
+        PRESETS["paper"],
+        name="paper-texture",
+        heads=(("normal", 3), ("mask", 1), ("albedo", 3)),
+        channels=5,
+        volume=(Volume(8, 5, (2, 2, 2)), Volume(16, 3, (1, 1, 2)), Volume(16, 3)),
+        projection=(512,),
+        stages=(Stage(512, 0, blocks=10), Stage(256, 4, blocks=5), *_BRANCH),
+        paint=Paint(begin=2, stages=_BRANCH, texture=Texture(vector=199, channels=4, dense=32)),
+    ),
+    "tiny-texture": dataclasses.replace(
+        PRESETS["tiny"],
+        name="tiny-texture",
+        heads=_COLOURED,
+        channels=4,
+        paint=Paint(
+            stages=(Stage(8, 1, resample=-1), Stage(8, 1, resample=1)),
+            texture=Texture(vector=40, grid=16, hidden=8, seed=2, pictures=(4, 4), profile=4, products=2),
+        ),
+    ),
+}
+
+
+def preset(
+    name: str, heads: tuple[tuple[str, int], ...] | None = None, channels: int | None = None, shader: str = ""
+) -> Config:
+    """Config of a named preset with the given heads, its own if None; see :class:`Config` for the others.
+
+    With other heads than an albedo, a network of coloured objects has no branch for it.
+
+    Raises:
+        InputError: an unknown name.
+    """
     if name not in PRESETS:
         raise InputError(f"preset: expected one of {', '.join(PRESETS)}, got {name!r}; choose one of them")
-    return dataclasses.replace(PRESETS[name], heads=tuple(heads), channels=channels, shader=shader)
+    config = PRESETS[name]
+    if heads is not None and "albedo" not in dict(heads):
+        config = dataclasses.replace(config, heads=tuple(heads), channels=1, paint=None)
+    heads, channels = heads or config.heads, channels or config.channels
+    return dataclasses.replace(config, heads=tuple(heads), channels=channels, shader=shader)
+
+
+def shape_alone(config: Config) -> Config:
+    """The network that draws what an analytic network of coloured objects draws, but for their colours."""
+    if config.paint is None or not config.analytic:
+        return config
+    return dataclasses.replace(config, paint=None, channels=1, heads=config.shape_heads)
 
 
 def fit_size(config: Config, size: int) -> Config:
@@ -207,6 +348,10 @@ def config_from_dict(fields: dict) -> Config:
         if fields.get("encoder") is not None:
             encoder = Encoder(**fields["encoder"])
             fields["encoder"] = dataclasses.replace(encoder, widths=tuple(encoder.widths))
+        if fields.get("paint") is not None:
+            paint = Paint(**fields["paint"])
+            texture = Texture(**{k: tuple(v) if isinstance(v, list) else v for k, v in paint.texture.items()})
+            fields["paint"] = Paint(tuple(Stage(**s) for s in paint.stages), texture, paint.begin)
         return Config(**fields)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(

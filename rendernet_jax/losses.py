@@ -10,7 +10,7 @@ from rendernet_jax.layers import SATURATED
 
 # What each shaded picture counts for beside Phong, which is drawn under a random light.
 _ENTROPY = 0.1  # what the cross-entropy of an image counts for
-_PICTURES = {"image": 1.0, "phong": 1.0, "normal": 0.5, "mask": 0.5, "ao": 0.5, "contour": 0.25}
+_PICTURES = {"image": 1.0, "phong": 1.0, "normal": 0.5, "mask": 0.5, "ao": 0.5, "contour": 0.25, "albedo": 1.0, "texture": 1.0}
 
 
 def squared_error(picture: jax.Array, target: jax.Array) -> jax.Array:
@@ -63,6 +63,19 @@ def buffer_losses(predicted: dict, target: dict, light: Light) -> dict[str, jax.
             "network with other heads"
         )
     return losses
+
+
+def colour_error(colours: jax.Array, grid: jax.Array) -> jax.Array:
+    """Mean squared error ``[B]`` of colours ``[B, X, Y, Z, C]`` where grids ``[B, X, Y, Z, 1 + C]`` hold something.
+
+    Raises:
+        InputError: the shapes do not fit.
+    """
+    if grid.shape != (*colours.shape[:-1], 1 + colours.shape[-1]):
+        raise InputError(f"grid: expected occupancy and colours of {colours.shape}, got {grid.shape}; give both")
+    somewhere = (grid[..., 0] > 0.0).astype(jnp.float32)
+    error = jnp.mean((colours - grid[..., 1:]) ** 2, axis=-1) * somewhere
+    return jnp.sum(error, axis=(1, 2, 3)) / jnp.maximum(jnp.sum(somewhere, axis=(1, 2, 3)), 1.0)
 
 
 def total(losses: dict[str, jax.Array]) -> jax.Array:

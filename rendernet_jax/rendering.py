@@ -108,7 +108,8 @@ def render_buffers(
 
     Args:
         params, config: from ``load_weights`` or ``network.init``.
-        grid: ``[B, X, Y, Z, C]`` occupancy in [0, 1]; B is 1 or the number of poses.
+        grid: ``[B, X, Y, Z, C]``, B being 1 or the number of poses: occupancy in [0, 1], and for a network of coloured
+            objects the colours in [0, 1] of every cell with occupancy, see :func:`textured`.
         pose: fields ``[N]`` or scalars.
         size: side of the picture in pixels.
         window: for a patch of ``size`` pixels, the part of the frame it shows; the whole frame if None. An
@@ -133,16 +134,39 @@ def render_buffers(
         return network.encode_decode(params, config, grid, pose, keys=keys, dtype=dtype)
     side = size // config.upsample
 
+    grid = jnp.asarray(grid, jnp.float32)
+    if config.paint and config.analytic:
+        grid = jnp.concatenate([grid[..., :1], grid[..., :1] * grid[..., 1:]], axis=-1)
+
     def draw(grid, pose, window):
         camera = camera_grid(grid, pose, (side, side, config.depth), window)
         columns = side if window is None else 2.0 * side / window.extent
         return network.apply(params, config, camera, columns, keys=keys, dtype=dtype)
 
-    grid = jnp.asarray(grid, jnp.float32)
     if window is not None or keys is not None:  # patches are small, and drawn together
         return draw(grid, pose, window)
     # A whole picture keeps every core of a CPU busy; one after the other, many take the memory of one.
     return over_poses(lambda grid, pose, _: jax.tree.map(lambda x: x[0], draw(grid[None], pose, None)), grid, pose)
+
+
+def textured(params: dict, config: Config, grid: jax.Array, vector: jax.Array) -> jax.Array:
+    """Object grids ``[B, X, Y, Z, 1]`` with the channels made of texture vectors ``[B, V]``: ``[B, X, Y, Z, 1 + C]``.
+
+    Differentiable in all. B of either may be 1.
+
+    Raises:
+        InputError: the network has no textures, or grids or vectors of another shape.
+    """
+    colours = network.decode_texture(params, config, vector)
+    check_grid(grid)
+    count = max(len(grid), len(colours))
+    if grid.shape[1:] != (*colours.shape[1:4], 1) or {len(grid), len(colours)} - {1, count}:
+        raise InputError(
+            f"grid: expected [{len(colours)}, {', '.join(map(str, colours.shape[1:4]))}, 1] as of the textures, got "
+            f"{grid.shape}; voxelise with as many cells, one grid for each vector"
+        )
+    spread = lambda x: jnp.broadcast_to(x, (count, *x.shape[1:]))  # noqa: E731
+    return jnp.concatenate([spread(jnp.asarray(grid, jnp.float32)), spread(colours)], axis=-1)
 
 
 def render(

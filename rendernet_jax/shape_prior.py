@@ -1,10 +1,8 @@
 """A prior of shapes: a 3D autoencoder between object grids and latent vectors that are about unit normal.
 
 It is a variational autoencoder (Kingma and Welling 2014) whose noise has one learned scale for each number of the
-latent, not one for each shape, so that encoding is a function of the grid alone. The decoder writes a grid as sums of
-products of a picture over two axes and a profile over the third, for each of the three pairs of axes (the vector-matrix
-form of Chen et al. 2022, "TensoRF", section 3.2): pictures are made by 2D convolutions, where CPUs are fast, and edges
-along an axis are told by its profile alone. Grids are those of the binary rule (see
+latent, not one for each shape, so that encoding is a function of the grid alone. The decoder writes a grid in the
+vector-matrix form (:mod:`rendernet_jax.vector_matrix`). Grids are those of the binary rule (see
 :mod:`rendernet_jax.data.voxelise`).
 """
 
@@ -15,16 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from rendernet_jax.conv import depth_to_space, space_to_depth
+from rendernet_jax.conv import space_to_depth
 from rendernet_jax.errors import InputError
-from rendernet_jax.layers import Block, Conv, Dense, PReLU
+from rendernet_jax.layers import Block, Dense, PReLU
 from rendernet_jax.parameters import Wall
+from rendernet_jax.vector_matrix import Pictures, Profiles, multiply
 
 _NOISE = 0.5  # scale of the latent's noise before training
 _LEAST_SPREAD = 1e-2  # of a number that no shape uses
 _EMPTY = -3.0  # logit of every cell before training: one in twenty is occupied
-_AXES = 3
-_PROFILE_SEED = 16  # numbers from which each patch of a profile grows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +60,7 @@ class PriorConfig:
 
 PRESETS = {
     "shape_prior": PriorConfig(),
+    "small": PriorConfig("small", 64, 40, 4, (64, 64, 48), 96, 8, (48, 48), 32, 24, 64),  # for shapes much alike
     "tiny": PriorConfig("tiny", 16, 12, 4, (24, 24, 16), 32, 4, (12, 12), 8, 8, 4),
 }
 
@@ -88,55 +86,6 @@ class Encoder(nnx.Module):
         return self.latent(x.reshape(len(x), -1))
 
 
-class Pictures(nnx.Module):
-    """Hidden numbers ``[B, H]`` -> a picture over each pair of axes, ``[B, 3, G*G, rank]``, patch after patch."""
-
-    def __init__(self, config: PriorConfig, *, rngs: nnx.Rngs):
-        coarse, fine = config.pictures
-        side = config.points // 2
-        self.config = config
-        self.seed = Dense(config.hidden, _AXES * side**2 * config.seed, rngs=rngs)
-        self.entry0 = Conv(2, config.seed, coarse, 3, rngs=rngs)
-        self.place0 = nnx.Param(jnp.zeros((_AXES, side, side, coarse)))
-        self.act0 = PReLU(coarse)
-        self.block0 = Block(2, coarse, rngs=rngs)
-        self.entry1 = Dense(coarse, 4 * fine, rngs=rngs)
-        self.place1 = nnx.Param(jnp.zeros((_AXES, 2 * side, 2 * side, fine)))
-        self.act1 = PReLU(fine)
-        self.block1 = Block(2, fine, rngs=rngs)
-        self.head = Dense(fine, config.patch**2 * config.rank, rngs=rngs)
-
-    def __call__(self, hidden):
-        config, count = self.config, len(hidden)
-        side = config.points // 2
-        x = self.entry0(self.seed(hidden).reshape(_AXES * count, side, side, config.seed))
-        x = self.block0(self.act0(_placed(x, self.place0[...])))
-        x = depth_to_space(self.entry1(x))
-        x = self.block1(self.act1(_placed(x, self.place1[...])))
-        return self.head(x).reshape(count, _AXES, config.grid**2, config.rank)
-
-
-class Profiles(nnx.Module):
-    """Hidden numbers ``[B, H]`` -> a profile over each axis, ``[B, 3, G, rank]``."""
-
-    def __init__(self, config: PriorConfig, *, rngs: nnx.Rngs):
-        self.config = config
-        self.seed = Dense(config.hidden, _AXES * config.points * _PROFILE_SEED, rngs=rngs)
-        self.entry = Dense(3 * _PROFILE_SEED, config.profile, rngs=rngs)
-        self.place = nnx.Param(jnp.zeros((_AXES, config.points, config.profile)))
-        self.act0 = PReLU(config.profile)
-        self.dense = Dense(3 * config.profile, config.profile, rngs=rngs)
-        self.act1 = PReLU(config.profile)
-        self.head = Dense(config.profile, config.patch * config.rank, rngs=rngs)
-
-    def __call__(self, hidden):
-        config, count = self.config, len(hidden)
-        x = self.seed(hidden).reshape(_AXES * count, config.points, _PROFILE_SEED)
-        x = self.act0(_placed(self.entry(with_neighbours(x)), self.place[...]))
-        x = x + self.act1(self.dense(with_neighbours(x)))
-        return self.head(x).reshape(count, _AXES, config.grid, config.rank)
-
-
 class Decoder(nnx.Module):
     """Latent ``[B, L]`` -> logits of cells ``[B, G, G, G, 1]``."""
 
@@ -153,16 +102,8 @@ class Decoder(nnx.Module):
     def __call__(self, latent):
         hidden = self.act0(self.dense0(latent))
         hidden = hidden + self.act1(self.dense1(hidden))
-        products = jnp.einsum("baxr,bapr->baxp", self.profiles(hidden), self.pictures(hidden))
-        along_x, along_y, along_z = (self._unfold(products[:, axis]) for axis in range(_AXES))
-        total = along_x + along_y.transpose(0, 2, 1, 3) + along_z.transpose(0, 2, 3, 1)
+        total = multiply(self.config, self.profiles(hidden), self.pictures(hidden))
         return (total / np.sqrt(self.config.rank))[..., None] + self.bias[...].reshape((1,) * 5)
-
-    def _unfold(self, x):
-        """``[B, G, G*G]``, pictures patch after patch, to ``[B, G, G, G]``."""
-        side, points, patch = self.config.grid, self.config.points, self.config.patch
-        x = x.reshape(-1, side, points, points, patch, patch).transpose(0, 1, 2, 4, 3, 5)
-        return x.reshape(-1, side, side, side)
 
 
 class ShapePrior(nnx.Module):
@@ -173,17 +114,6 @@ class ShapePrior(nnx.Module):
         self.decoder = Decoder(config, rngs=rngs)
         self.log_noise = nnx.Param(jnp.full((config.latent,), np.log(_NOISE), jnp.float32))
         self.gallery = nnx.Param(jnp.zeros((config.gallery, config.latent), jnp.float32))
-
-
-def _placed(x: jax.Array, place: jax.Array) -> jax.Array:
-    """Pictures or profiles of all axes ``[B*3, ...]``, each moved by what its axis and place call for ``[3, ...]``."""
-    return (x.reshape(-1, *place.shape) + place[None]).reshape(x.shape)
-
-
-def with_neighbours(x: jax.Array) -> jax.Array:
-    """``[B, N, C] -> [B, N, 3*C]``: the channels of the point before, each point's own, the next one's; 0 outside."""
-    padded = jnp.pad(x, ((0, 0), (1, 1), (0, 0)))
-    return jnp.concatenate([padded[:, :-2], x, padded[:, 2:]], axis=-1)
 
 
 # --- functional wall ------------------------------------------------------------------------------------------------

@@ -118,17 +118,23 @@ def _sample(depth, grid, origin, direction):
     many intermediate pictures.
     """
 
-    def sample():
+    def sample(volume):
         index = _index(depth, grid.shape, origin, direction)
-        channels = [map_coordinates(grid[..., c], index, order=1, mode="constant") for c in range(grid.shape[3])]
-        return jnp.stack(channels, axis=-1)
+        return map_coordinates(volume, index, order=1, mode="constant")
 
-    shape = (*origin[0].shape, depth, grid.shape[3])
+    shape = (*origin[0].shape, depth)
     somewhere = sum(o[0, 0] for o in origin)
-    nothing = jnp.float32(jnp.nan) * somewhere * grid[0, 0, 0]  # varies over what devices the inputs vary
+
+    def one(volume):
+        nothing = jnp.float32(jnp.nan) * somewhere * volume[0, 0, 0]  # varies over what devices the inputs vary
+        return jax.lax.cond(
+            jnp.isfinite(somewhere), functools.partial(sample, volume), lambda: jnp.broadcast_to(nothing, shape)
+        )
+
     # A branch, above all because XLA's CPU backend would merge the sampling into each reader of the camera grid, and so
-    # repeat it. (Under vmap it becomes a choice between values, and no longer stands in the way.)
-    return jax.lax.cond(jnp.isfinite(somewhere), sample, lambda: jnp.broadcast_to(nothing, shape))
+    # repeat it. (Under vmap it becomes a choice between values, and no longer stands in the way.) One for each channel:
+    # merged into one loop that writes them side by side, four took seven times as long.
+    return jnp.stack([one(grid[..., c]) for c in range(grid.shape[3])], axis=-1)
 
 
 @functools.partial(_sample.defjvp, symbolic_zeros=True)

@@ -45,7 +45,7 @@ def fit_line(folder, steps, pause=0.0, size=64):
         return {"psnr": -float(np.mean((np.asarray(params["w"]) - truth) ** 2))}
 
     return Task(
-        state=lambda: fresh_state({"w": jnp.zeros(size)}, recipe),
+        state=lambda: fresh_state({"w": jnp.zeros(size)}, make_optimizer(recipe)),
         make_step=make_step,
         batch=batch,
         examples=8,

@@ -17,6 +17,8 @@ ORDER = [
     "parameters",
     "layers",
     "baselines",
+    "vector_matrix",
+    "texture",
     "network",
     "shading",
     "rendering",

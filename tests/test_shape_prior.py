@@ -9,7 +9,7 @@ import launching
 import numpy as np
 import pytest
 
-from rendernet_jax import shape_prior, weights
+from rendernet_jax import shape_prior, vector_matrix, weights
 from rendernet_jax.data import shape_grids, shards
 from rendernet_jax.data.shape_grids import GridSet, Shape
 from rendernet_jax.data.tasks import procedural_tasks
@@ -85,7 +85,7 @@ def test_product_with_neighbours_is_a_convolution():
     x, kernel = jax.random.normal(key[0], (2, 6, 3)), jax.random.normal(key[1], (3, 3, 2))
     layout = ("NWC", "WIO", "NWC")
     expected = jax.lax.conv_general_dilated(x, kernel, (1,), "SAME", dimension_numbers=layout)
-    np.testing.assert_allclose(shape_prior.with_neighbours(x) @ kernel.reshape(-1, 2), expected, atol=1e-5)
+    np.testing.assert_allclose(vector_matrix.with_neighbours(x) @ kernel.reshape(-1, 2), expected, atol=1e-5)
 
 
 def test_decode_has_the_gradient_of_finite_differences(params):

@@ -17,8 +17,9 @@ import tqdm
 
 from rendernet_jax.camera import Pose, pose_to_degrees
 from rendernet_jax.data import cluster, pool, references, shards, viewpoints
+from rendernet_jax.data.colour_voxels import colour_voxels
 from rendernet_jax.data.contact_sheet import contact_sheet
-from rendernet_jax.data.families import make_shape
+from rendernet_jax.data.families import make_shape, vectors
 from rendernet_jax.data.meshes import Mesh, load_mesh, normalise
 from rendernet_jax.data.optional import import_open3d
 from rendernet_jax.data.sheet import save_png
@@ -61,7 +62,7 @@ def make_arrays(task: Task, settings: Settings) -> dict[str, np.ndarray]:
     rng = np.random.default_rng([task.seed, 1])  # a stream of its own, beside the family's
     mesh = _make_mesh(task, rng)
     scene = references.build_scene(mesh)
-    channels = shards.CHANNELS + ("albedo",) * (mesh.colors is not None)
+    channels = shards.CHANNELS + ("albedo",) * mesh.colored
     poses, views = [], {channel: [] for channel in channels}
     for _ in range(settings.views):
         pose = viewpoints.random_pose(rng, mesh.vertices)
@@ -73,17 +74,24 @@ def make_arrays(task: Task, settings: Settings) -> dict[str, np.ndarray]:
     arrays = {channel: np.stack(pictures) for channel, pictures in views.items()}
     if not arrays["mask"].any():
         raise InputError("mesh: no view shows anything of it; it is thinner than a ray can hit")
+    coverage = voxelise(mesh, settings.grid, "coverage")
     grids = {
-        "coverage": shards.encode_coverage(voxelise(mesh, settings.grid, "coverage")),
+        "coverage": shards.encode_coverage(coverage),
         "binary": shards.encode_bits(voxelise(mesh, settings.grid, "binary")),
         "sampled": shards.encode_bits(sampled(mesh, settings.grid, task.seed)),
     }
+    if "albedo" in channels:
+        grids["colours"] = shards.encode_view("albedo", colour_voxels(mesh, coverage))
+    if not task.path and (pair := vectors(task.family, task.seed)):
+        grids |= dict(zip(("shape", "texture"), (x.astype(np.float32) for x in pair), strict=True))
     return {**arrays, **grids, "poses": np.stack(poses)}
 
 
 def _make_mesh(task: Task, rng: np.random.Generator) -> Mesh:
     if task.path:
         return normalise(load_mesh(task.path, task.up))
+    if vectors(task.family, task.seed):  # they mean colours at places of the upright object
+        return make_shape(task.family, task.seed)
     return viewpoints.random_turn(rng, viewpoints.random_opening(rng, make_shape(task.family, task.seed)))
 
 

@@ -3,6 +3,7 @@
 They are the only training data of the weights that ship. Furniture is assembled from boards, bars, bent tubes, shells
 and slats, some far thinner than a voxel; the rest are turned vessels, machine parts, vehicles, compositions of
 primitives, and creatures from smooth unions. Open3D is needed by the families that use iso-surfaces or edge collapse.
+Two more families have colours and are made only where they are named: heads of a morphable model, and painted objects.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from rendernet_jax.data.procedural import (
     csg,
     hardware,
     lamps_vases,
+    morphable,
+    painted,
     people,
     shelves,
     soups,
@@ -52,6 +55,7 @@ _MAKERS = {
 }
 
 FAMILIES: tuple[str, ...] = tuple(_MAKERS)
+COLOURED: tuple[str, ...] = ("face", "painted")  # not among FAMILIES, which the weights that ship were trained on
 
 
 def make_shape(family: str, seed: int) -> Mesh:
@@ -60,16 +64,39 @@ def make_shape(family: str, seed: int) -> Mesh:
     Equal arguments give equal arrays. The shape is a bag of triangles, most of which bound closed, possibly
     overlapping parts; a few shapes hold open sheets.
 
+    Those of :data:`COLOURED` have colours.
+
     Raises:
         InputError: the family is unknown or the seed negative.
     """
-    if family not in _MAKERS:
-        raise InputError(f"family: expected one of {', '.join(FAMILIES)}, got {family!r}; correct the name")
+    rng = _generator(family, seed)
+    if family == "face":
+        return morphable.head(*morphable.draw(rng))
+    if family == "painted":
+        vertices, faces, colors = painted.painted(rng)
+    else:
+        (vertices, faces), colors = join(_MAKERS[family](rng)), None
+    return normalise(Mesh(vertices.astype(np.float32), _proper(vertices, faces).astype(np.int32), colors))
+
+
+def vectors(family: str, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """The shape and texture vectors, float32 ``[S]`` and ``[T]``, of :func:`make_shape`'s "face"; None for others.
+
+    Raises:
+        InputError: the family is unknown or the seed negative.
+    """
+    rng = _generator(family, seed)
+    return morphable.draw(rng) if family == "face" else None
+
+
+def _generator(family: str, seed: int) -> np.random.Generator:
+    """The stream of random numbers of a family and seed."""
+    if family not in FAMILIES + COLOURED:
+        known = ", ".join(FAMILIES + COLOURED)
+        raise InputError(f"family: expected one of {known}, got {family!r}; correct the name")
     if seed < 0:
         raise InputError(f"seed: expected a non-negative integer, got {seed}; choose another")
-    rng = np.random.default_rng([zlib.crc32(family.encode()), seed])
-    vertices, faces = join(_MAKERS[family](rng))
-    return normalise(Mesh(vertices.astype(np.float32), _proper(vertices, faces).astype(np.int32), None))
+    return np.random.default_rng([zlib.crc32(family.encode()), seed])
 
 
 def _proper(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:

@@ -12,7 +12,10 @@ normal   int8 [V, S, S, 3]  mean normal in camera axes, 127ths
 depth    uint16 [V, S, S]   (1 - q_z) / 2, 65535ths
 contour  uint8 [V, S, S]    line fraction, 255ths
 ao       uint8 [V, S, S]    unoccluded fraction, 255ths
-albedo   uint8 [V, S, S, 3] colour, 255ths; only if the mesh has colours
+albedo   uint8 [V, S, S, 3] colour, 255ths; only if the mesh has colours, and then:
+colours  uint8 [G, G, G, 3] of the object grid's cells, 255ths
+texture  float32 [T]        texture vector, if the shape is of a morphable family, and then:
+shape    float32 [S]        shape vector
 ======== ================== ========================================================================================
 """
 
@@ -151,6 +154,8 @@ def check_shard(arrays: dict[str, np.ndarray]) -> None:
         "contour": (np.uint8, views),
         "ao": (np.uint8, views),
         "albedo": (np.uint8, (*views, 3)),
+        "colours": (np.uint8, (*cells, 3)),
+        **{name: (np.float32, arrays[name].shape[:1]) for name in ("texture", "shape") if name in arrays},
     }
     for name, array in arrays.items():
         if name not in expected or array.dtype != expected[name][0] or array.shape != expected[name][1]:

@@ -16,12 +16,13 @@ GRIDS = {"coverage": 0.6, "binary": 0.25, "sampled": 0.15}  # how often a traini
 HALF_SIZE = 0.25  # share of the training samples whose view is box-filtered to half its size
 NOISY = 0.1  # share of the training samples in whose grid some voxels are flipped
 MOST_FLIPPED = 0.02  # of a noisy grid's voxels
-TARGETS = (*CHANNELS, "image")  # what of a batch a network is to draw: a G-buffer, or a picture as it is
+TARGETS = (*CHANNELS, "albedo", "image")  # what of a batch a network is to draw: a G-buffer, or a picture as it is
 ALIGNMENT = 8  # pixel offsets of patches are multiples of it: whole camera-grid columns
 _PATCH = 192  # pixels
 _JITTER = 0.25  # of the patch, by which its centre leaves the covered pixel that was drawn
 _MARGIN = 2  # stored pixels around an object
-_OUTSIDE = {"mask": 0.0, "normal": 0.0, "depth": -1.0, "ao": 1.0, "contour": 0.0}
+_OUTSIDE = {"mask": 0.0, "normal": 0.0, "depth": -1.0, "ao": 1.0, "contour": 0.0, "albedo": 1.0}
+_WIDTHS = {"normal": 3, "albedo": 3}  # channels, 1 of any other
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,8 +51,14 @@ class Source:
         InputError: no finished data set in the folder, or a damaged one.
     """
 
-    def __init__(self, folder, upsample: int = 2, validation: float = 0.04):
-        """Load ``folder``. ``upsample`` is the number of pixels a camera-grid column covers."""
+    def __init__(self, folder, upsample: int = 2, validation: float = 0.04, vector: int | None = None):
+        """Load ``folder``.
+
+        Args:
+            upsample: the number of pixels a camera-grid column covers.
+            validation: share of the shapes that is held back.
+            vector: numbers of a texture vector, for a network of coloured objects: colours are read, too.
+        """
         manifest = shards.read_manifest(folder)
         settings = manifest["settings"]
         digests = "\n".join(entry["sha256"] for entry in manifest["shards"])
@@ -63,8 +70,9 @@ class Source:
             raise InputError(f"upsample: expected {wanted}, got {upsample}")
         self.size, self.grid, self.upsample = settings["size"], settings["grid"], upsample
         self.names = [entry["name"] for entry in manifest["shards"]]
+        self._channels = (*CHANNELS, *(("albedo",) if vector else ()))
         self._grids, self._views = [], []
-        load = functools.partial(_load, pathlib.Path(folder))
+        load = functools.partial(_load, pathlib.Path(folder), self._channels, vector)
         with concurrent.futures.ThreadPoolExecutor(4) as threads:
             for shape, (grids, views) in enumerate(threads.map(load, manifest["shards"])):
                 self._grids.append(grids)
@@ -85,12 +93,14 @@ class Source:
         Returns:
             Float32 arrays:
 
-            - ``grid`` ``[B, G, G, G, 1]``, of the kinds and frequencies of :data:`GRIDS`; some are noisy.
+            - ``grid`` ``[B, G, G, G, 1]``, of the kinds and frequencies of :data:`GRIDS`; some are noisy. With colours
+              ``[B, G, G, G, 4]``.
             - ``pose``: dict of the fields of :class:`~rendernet_jax.camera.Pose`, ``[B]`` and ``[B, 3]``.
             - ``left``, ``top``, ``extent`` ``[B]``: the patch in the frame ``[-1, 1]^2`` (smallest q_x, largest q_y,
               side).
             - ``mask``, ``depth`` (q_z), ``ao``, ``contour`` ``[B, P, P, 1]`` and ``normal`` ``[B, P, P, 3]``, with the
-              outside values of :func:`~rendernet_jax.data.references.trace`.
+              outside values of :func:`~rendernet_jax.data.references.trace`; with colours ``albedo`` ``[B, P, P, 3]``.
+            - with colours: ``texture`` ``[B, V]``, and ``textured`` ``[B]``, 1 where the shape has such a vector.
 
         Raises:
             InputError: the patch is larger than a view, or no multiple of 8.
@@ -105,7 +115,7 @@ class Source:
             top, left = place_patch(rng, view.channels["mask"], patch, self.size // step, corner, step)
             sample = self._cut(view, kind, top, left, patch, step)
             if rng.random() < NOISY:
-                sample["grid"] = flip(rng, sample["grid"], rng.uniform(0.0, MOST_FLIPPED))
+                sample["grid"][..., :1] = flip(rng, sample["grid"][..., :1], rng.uniform(0.0, MOST_FLIPPED))
             samples.append(sample)
         return stack(samples)
 
@@ -121,9 +131,9 @@ class Source:
 
     def _cut(self, view: View, kind: str, top: int, left: int, patch: int, step: int) -> dict:
         """One sample: a patch of the view at 1/step of its size."""
-        targets = {name: _paste(view, name, top * step, left * step, patch * step) for name in CHANNELS}
+        targets = {name: _paste(view, name, top * step, left * step, patch * step) for name in self._channels}
         fields = {
-            "grid": _decode_grid(self._grids[view.shape], kind),
+            **_decode_grid(self._grids[view.shape], kind),
             "pose": shards.decode_poses(view.pose),
             **window(top, left, patch, self.size // step),
         }
@@ -179,18 +189,35 @@ def box_filter(targets: dict[str, np.ndarray], step: int) -> dict[str, np.ndarra
     small = {"mask": pool(mask), "contour": pool(targets["contour"])}
     covered = small["mask"] > 0
     divisor = np.where(covered, small["mask"], np.float32(1.0))
-    for name in ("normal", "depth", "ao"):
+    for name in targets.keys() & {"normal", "depth", "ao", "albedo"}:
         small[name] = np.where(covered, pool(targets[name] * mask) / divisor, np.float32(_OUTSIDE[name]))
     return small
 
 
-def _load(folder: pathlib.Path, entry: dict) -> tuple[dict, list[dict]]:
+def _load(folder: pathlib.Path, channels, vector: int | None, entry: dict) -> tuple[dict, list[dict]]:
     arrays = shards.read_shard(folder / entry["file"], entry["sha256"])
     grids = {name: arrays[name] for name in GRIDS}
-    return grids, [_crop(arrays, index) for index in range(len(arrays["poses"]))]
+    if vector:
+        grids |= _texture(arrays, vector, entry["name"])
+    return grids, [_crop(arrays, channels, index) for index in range(len(arrays["poses"]))]
 
 
-def _crop(arrays: dict[str, np.ndarray], index: int) -> dict:
+def _texture(arrays: dict[str, np.ndarray], vector: int, name: str) -> dict:
+    """Colours and texture vector of a shard."""
+    if "colours" not in arrays:
+        raise InputError(f"data set: expected coloured shapes, got {name} without colours; build it of coloured ones")
+    texture = arrays.get("texture")
+    if texture is not None and texture.shape != (vector,):
+        raise InputError(f"data set: expected texture vectors of {vector} numbers, got {len(texture)} of {name}")
+    has_vector = texture is not None
+    return {
+        "colours": arrays["colours"],
+        "texture": texture if has_vector else np.zeros(vector, np.float32),
+        "textured": np.float32(has_vector),
+    }
+
+
+def _crop(arrays: dict[str, np.ndarray], channels, index: int) -> dict:
     shown = (arrays["mask"][index] > 0) | (arrays["contour"][index] > 0)
     spans = []
     for axis in (1, 0):
@@ -198,7 +225,7 @@ def _crop(arrays: dict[str, np.ndarray], index: int) -> dict:
         first, last = (used[0], used[-1]) if len(used) else (0, -1)
         spans.append((max(int(first) - _MARGIN, 0), int(last) + 1 + _MARGIN))
     box = (slice(*spans[0]), slice(*spans[1]))
-    channels = {name: np.ascontiguousarray(arrays[name][index][box]) for name in CHANNELS}
+    channels = {name: np.ascontiguousarray(arrays[name][index][box]) for name in channels}
     return {"pose": arrays["poses"][index], "top": spans[0][0], "left": spans[1][0], "channels": channels}
 
 
@@ -208,17 +235,23 @@ def _paste(view: View, name: str, top: int, left: int, side: int) -> np.ndarray:
     rows, columns = stored.shape[:2]
     first = max(view.top, top), max(view.left, left)
     last = min(view.top + rows, top + side), min(view.left + columns, left + side)
-    result = np.full((side, side, 3 if name == "normal" else 1), _OUTSIDE[name], np.float32)
+    result = np.full((side, side, _WIDTHS.get(name, 1)), _OUTSIDE[name], np.float32)
     if first[0] < last[0] and first[1] < last[1]:
         part = stored[first[0] - view.top : last[0] - view.top, first[1] - view.left : last[1] - view.left]
         result[first[0] - top : last[0] - top, first[1] - left : last[1] - left] = shards.decode_view(name, part)
     return result
 
 
-def _decode_grid(grids: dict[str, np.ndarray], kind: str) -> np.ndarray:
+def _decode_grid(stored: dict[str, np.ndarray], kind: str) -> dict[str, np.ndarray]:
+    """Object grid of a kind, with its colours if there are any, and what its texture vector is."""
     if kind == "coverage":
-        return shards.decode_coverage(grids[kind])
-    return shards.decode_bits(grids[kind], len(grids["coverage"]))
+        grid = shards.decode_coverage(stored[kind])
+    else:
+        grid = shards.decode_bits(stored[kind], len(stored["coverage"]))
+    if "colours" not in stored:
+        return {"grid": grid}
+    grid = np.concatenate([grid, shards.decode_view("albedo", stored["colours"])], axis=-1)
+    return {"grid": grid, "texture": stored["texture"], "textured": stored["textured"]}
 
 
 def hold_back(names: list[str], share: float) -> np.ndarray:

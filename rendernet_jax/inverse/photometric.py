@@ -78,6 +78,12 @@ def cost(params: dict, config: Config, grid, picture, mask, point: Unknowns) -> 
     return (jnp.sum(optax.losses.huber_loss(residuals, delta=_HUBER)) + 0.5 * jnp.sum(pulls**2)) / residuals.size
 
 
+def compare(drawn, covered, picture, mask) -> jax.Array:
+    """Half the mean square, less for large residuals, between a drawing and its mask and a picture and its own."""
+    residuals = _residuals(drawn, covered, picture, mask)
+    return jnp.mean(optax.losses.huber_loss(residuals, delta=_HUBER))
+
+
 def judge(params: dict, config: Config, grid, picture, mask, pose: jax.Array, light=None, albedo=None):
     """Light and albedo that suit a pose vector ``[7]`` best, unless given, and the loss then: (unknowns, loss)."""
     buffers = _look(params, config, grid, pose, picture.shape[0])

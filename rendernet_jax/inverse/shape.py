@@ -1,18 +1,16 @@
 """Shape, pose, light and albedo of an upright object in a picture, its shape a latent of the prior.
 
-The latent has hundreds of numbers, so what follows the search is gradient descent (Adam, Kingma and Ba 2015) on all
-unknowns together, not Gauss-Newton.
+The latent has hundreds of numbers, so what follows the search is gradient descent on all unknowns together, not
+Gauss-Newton.
 """
 
 import dataclasses
 import functools
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Iterator
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from rendernet_jax import first_guess, shape_prior
 from rendernet_jax.config import Config
@@ -21,6 +19,7 @@ from rendernet_jax.errors import InputError
 from rendernet_jax.first_guess import GuessConfig
 from rendernet_jax.inverse import candidates, photometric, silhouette, unknowns
 from rendernet_jax.inverse.candidates import Fit, different, ranked, resize, take
+from rendernet_jax.inverse.descent import CHUNK, descend, steps_of_all
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.shape_prior import PriorConfig
 
@@ -34,8 +33,6 @@ _POSE_SHARE = 0.1  # of roll and perspective beside the latent: a shape unknown 
 _SHARPNESS = 3.0  # of the edge between set and empty cells, against what the prior decodes
 _FAINT = 0.02  # occupancy of a cell that counts as empty
 _FIRST_LIGHT = (0.6, 0.7, photometric.AMBIENT)  # until the shape is good enough to tell
-_MOMENTS = optax.scale_by_adam(b1=0.9, b2=0.98)
-_CHUNK = 10  # steps between two reports
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,9 +108,9 @@ def fit_shape_steps(
     drawn = resize(picture, settings.size), resize(mask, settings.size)
     found = ranked(*_judge(params, config, *prior, *drawn, found.candidates, candidates.given(start)), "judge")
     yield found
-    descend = functools.partial(_by_picture, params, config, *prior, *drawn, settings.typical)
+    some_steps = functools.partial(_by_picture, params, config, *prior, *drawn, settings.typical)
     first = take(found.candidates, slice(settings.candidates[-1]))
-    yield from _descend(descend, first, free, settings.steps[-1], f"picture {settings.size}")
+    yield from descend(some_steps, first, free, settings.steps[-1], f"picture {settings.size}")
 
 
 def grids(prior: tuple[dict, PriorConfig], latent: jax.Array) -> jax.Array:
@@ -123,7 +120,7 @@ def grids(prior: tuple[dict, PriorConfig], latent: jax.Array) -> jax.Array:
 
 def count_shape_reports(settings: ShapeSettings) -> int:
     """How often :func:`fit_shape_steps` tells what it found."""
-    return 3 + -(-settings.steps[1] // _CHUNK)
+    return 3 + -(-settings.steps[1] // CHUNK)
 
 
 def _check_prior(config: PriorConfig, guess, settings: ShapeSettings) -> None:
@@ -189,60 +186,6 @@ def _upright(azimuths: int) -> jax.Array:
     return vectors.at[:, 6].set(_FIRST_DISTANCE)
 
 
-# --- descent ----------------------------------------------------------------------------------------------------------
-
-
-@flax.struct.dataclass
-class _State:
-    """Descent of one candidate."""
-
-    point: Unknowns
-    moments: tuple
-    first: jax.Array  # [L], latent of a shape that there is: far from any, the prior decodes fog
-    best: Unknowns
-    loss: jax.Array  # of the best
-
-
-def _descend(
-    steps_of_some: Callable, first: Unknowns, free: Unknowns, steps: int, stage: str
-) -> Generator[Fit, None, Fit]:
-    """Steps of every candidate, told from time to time; returns what was told last."""
-    losses = jnp.full(len(first.pose), jnp.inf, jnp.float32)
-    state = _State(first, jax.vmap(_MOMENTS.init)(first), first.latent, first, losses)
-    for done in range(0, steps, _CHUNK):
-        state = steps_of_some(state, free, done / steps, 1.0 / steps)
-        found = ranked(state.best, state.loss, stage)
-        yield found
-    return found
-
-
-def _steps_of_all(prior, loss: Callable, typical, state: _State, free: Unknowns, done, share) -> _State:
-    """A few steps of every candidate, whose rate falls by half a cosine from ``done`` 0 to 1."""
-    _, spread = shape_prior.usual(prior)
-    rates = _RATES.replace(latent=_RATES.latent * spread)
-
-    def steps(state):
-        def whole(point):
-            moved = jnp.mean(((point.latent - state.first) / spread) ** 2)
-            roll, distance = point.pose[2] / _ROLL, (point.pose[6] - _FIRST_DISTANCE) / _FIRST_DISTANCE
-            return loss(point) + typical * (moved + _POSE_SHARE * (roll**2 + distance**2))
-
-        def step(state, index):
-            value, gradient = jax.value_and_grad(whole)(state.point)
-            gradient = jax.tree.map(lambda x: jnp.where(jnp.isfinite(x), x, 0.0), gradient)
-            choose = lambda new, old: jnp.where(value < state.loss, new, old)  # noqa: E731
-            updates, moments = _MOMENTS.update(gradient, state.moments)
-            rate = 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.minimum(done + share * index, 1.0)))
-            move = lambda x, update, most, free: x - rate * most * free * update  # noqa: E731
-            point = unknowns.clip(jax.tree.map(move, state.point, updates, rates, free))
-            best = jax.tree.map(choose, state.point, state.best)
-            return state.replace(point=point, moments=moments, best=best, loss=choose(value, state.loss)), None
-
-        return jax.lax.scan(step, state, jnp.arange(_CHUNK, dtype=jnp.float32))[0]
-
-    return one_by_one(steps, state)
-
-
 # --- compiled once for each size --------------------------------------------------------------------------------------
 
 _see = jax.jit(first_guess.guess, static_argnums=1)
@@ -250,10 +193,10 @@ _see = jax.jit(first_guess.guess, static_argnums=1)
 
 @functools.partial(jax.jit, static_argnums=1)
 def _decode(params, config, latents):
-    return one_by_one(lambda latent: _voxels(params, config, latent)[0], latents)
+    return one_by_one(lambda latent: voxels(params, config, latent)[0], latents)
 
 
-def _voxels(prior, prior_config, latent):
+def voxels(prior: dict, prior_config: PriorConfig, latent: jax.Array) -> jax.Array:
     """Grid ``[1, G, G, G, 1]`` of a latent as the network likes it: exactly 0 where there is hardly anything."""
     return jnp.maximum(_sharp(prior, prior_config, latent) - _FAINT, 0.0) / (1.0 - _FAINT)
 
@@ -300,7 +243,7 @@ def _refine_poses(prior, prior_config, mask, found, free, steps):
 @functools.partial(jax.jit, static_argnums=(1, 3))
 def _judge(params, config, prior, prior_config, picture, mask, found, held):
     def one(point):
-        grid = _voxels(prior, prior_config, point.latent)
+        grid = voxels(prior, prior_config, point.latent)
         judged, loss = photometric.judge(params, config, grid, picture, mask, point.pose, **held)
         return judged.replace(latent=point.latent), loss
 
@@ -309,8 +252,13 @@ def _judge(params, config, prior, prior_config, picture, mask, found, held):
 
 @functools.partial(jax.jit, static_argnums=(1, 3))
 def _by_picture(params, config, prior, prior_config, picture, mask, typical, state, free, done, share):
-    def loss(point):
-        grid = _voxels(prior, prior_config, point.latent)
-        return photometric.cost(params, config, grid, picture, mask, point)
+    _, spread = shape_prior.usual(prior)
 
-    return _steps_of_all(prior, loss, typical, state, free, done, share)
+    def loss(point, first):
+        grid = voxels(prior, prior_config, point.latent)
+        moved = jnp.mean(((point.latent - first.latent) / spread) ** 2)  # far from any shape the prior decodes fog
+        roll, distance = point.pose[2] / _ROLL, (point.pose[6] - _FIRST_DISTANCE) / _FIRST_DISTANCE
+        pulls = moved + _POSE_SHARE * (roll**2 + distance**2)
+        return photometric.cost(params, config, grid, picture, mask, point) + typical * pulls
+
+    return steps_of_all(loss, _RATES.replace(latent=_RATES.latent * spread), state, free, done, share)

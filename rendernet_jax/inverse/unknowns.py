@@ -26,6 +26,7 @@ class Unknowns:
     light: jax.Array  # [..., 3], in the order of LIGHT
     albedo: jax.Array  # [..., C]
     latent: jax.Array | None = None  # [..., L] of the shape prior; None where the shape is known
+    texture: jax.Array | None = None  # [..., V], texture vector; None where the object is of one colour
 
 
 def to_pose(vector: jax.Array) -> Pose:

@@ -157,7 +157,7 @@ def train_guess(
             return {name: leaf[places.start : places.stop] for name, leaf in whole.items()}
 
         return Task(
-            state=lambda: fresh_state(first_guess.init(jax.random.key(recipe.seed), config), recipe),
+            state=lambda: fresh_state(first_guess.init(jax.random.key(recipe.seed), config), make_optimizer(recipe)),
             make_step=functools.partial(make_step, config, recipe, np.asarray(shape_prior.importance(prior[0]))),
             batch=batch,
             examples=recipe.batch,

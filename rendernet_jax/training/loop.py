@@ -7,14 +7,14 @@ import pathlib
 import jax
 import numpy as np
 
-from rendernet_jax.config import Config, config_to_dict
+from rendernet_jax.config import Config, config_to_dict, shape_alone
 from rendernet_jax.data.source import TARGETS
 from rendernet_jax.errors import InputError
 from rendernet_jax.training.run_folder import SHEETS
 from rendernet_jax.training.step import Recipe, init_state, make_step
 from rendernet_jax.training.task_loop import Task, train_task
 from rendernet_jax.training.validation import Evaluation
-from rendernet_jax.weights import save_weights
+from rendernet_jax.weights import load_weights, read_card, save_weights
 
 
 def train(
@@ -80,6 +80,21 @@ def train(
 
     description = {"config": config_to_dict(config), "recipe": dataclasses.asdict(recipe), "inputs": inputs or {}}
     return train_task(folder, description, recipe.steps, eval_every, prepare, parallel)
+
+
+def read_warm_start(name, config: Config) -> tuple[dict, str]:
+    """Parameters of weights to begin with, and what identifies them.
+
+    A network of coloured objects may begin with what draws the same shapes without colours.
+
+    Raises:
+        InputError: no such weights, or those of another network.
+    """
+    params, found = load_weights(name)
+    if dataclasses.replace(found, name=config.name) not in (config, shape_alone(config)):
+        wanted = f"expected weights of preset {config.name!r}, got {found.name!r} with other layers or heads"
+        raise InputError(f"--weights: {wanted}; choose the matching --preset")
+    return params, read_card(name)["sha256"]
 
 
 def make_batch(source, recipe: Recipe, index: int, places: range | None = None) -> dict:

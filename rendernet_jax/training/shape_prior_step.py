@@ -32,7 +32,7 @@ def init_state(config: PriorConfig, recipe: PriorRecipe, params: dict | None = N
     """Train state before the first step, see :func:`rendernet_jax.training.step.fresh_state`; warm from ``params``."""
     if params is None:
         params = shape_prior.init(jax.random.key(recipe.seed), config)
-    return fresh_state(params, recipe)
+    return fresh_state(params, make_optimizer(recipe))
 
 
 def grid_losses(logits: jax.Array, target: jax.Array) -> jax.Array:

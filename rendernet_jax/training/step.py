@@ -10,7 +10,7 @@ from rendernet_jax import losses, network
 from rendernet_jax.camera import Light, Pose
 from rendernet_jax.config import Config
 from rendernet_jax.errors import InputError
-from rendernet_jax.rendering import render_buffers, targets
+from rendernet_jax.rendering import render_buffers, targets, textured
 from rendernet_jax.voxels import Window
 
 AXIS = "data"
@@ -30,46 +30,77 @@ class Recipe:
     clip: float = 1.0  # global gradient norm
     bf16: bool = False
     accumulate: int = 1  # parts in which a batch is worked on, one after the other
+    only_texture: bool = False  # train what draws colours (network.TEXTURE) alone, and leave what draws shapes as it is
     seed: int = 0
 
 
-def make_optimizer(recipe: Recipe) -> optax.GradientTransformation:
-    """AdamW with warm-up, cosine decay to 1% and gradient clipping."""
+def make_optimizer(recipe, parts: tuple[str, ...] = ()) -> optax.GradientTransformation:
+    """AdamW with warm-up, cosine decay to 1% and gradient clipping; of these parts of the parameters alone, if any."""
     warmup = min(recipe.warmup, recipe.steps // 10)
     schedule = optax.warmup_cosine_decay_schedule(0.0, recipe.rate, warmup, recipe.steps, 0.01 * recipe.rate)
-    return optax.chain(
+    optimizer = optax.chain(
         optax.clip_by_global_norm(recipe.clip),
         optax.adamw(schedule, b1=0.9, b2=0.99, weight_decay=recipe.weight_decay),
     )
+    # The others' gradient, which is 0, becomes their update.
+    return optax.masked(optimizer, lambda tree: {name: name in parts for name in tree}) if parts else optimizer
+
+
+def trained_parts(recipe: Recipe) -> tuple[str, ...]:
+    """Names of the parts of a network's parameters that are trained; none stands for all."""
+    return network.TEXTURE if recipe.only_texture else ()
 
 
 def init_state(config: Config, recipe: Recipe, params: dict | None = None) -> dict:
-    """Train state, a plain dict: params, ema (their running mean), opt_state, step. ``params`` warm-starts it."""
-    if params is None:
-        params = network.init(jax.random.key(recipe.seed), config)
-    return fresh_state(params, recipe)
+    """Train state, a plain dict: params, ema (their running mean), opt_state, step.
+
+    ``params`` warm-starts it; parts of a network that they lack begin at random.
+    """
+    given = params or {}
+    if network.shapes(config).keys() - given.keys():
+        given = {**network.init(jax.random.key(recipe.seed), config), **given}
+    return fresh_state(given, make_optimizer(recipe, trained_parts(recipe)))
 
 
 def make_loss(config: Config, recipe: Recipe):
     """``loss(params, batch, keys) -> (loss, figures)``, means over a batch; see :func:`make_step` and ``make_keys``."""
     dtype = jnp.bfloat16 if recipe.bf16 else jnp.float32
+    parts = trained_parts(recipe)
 
     def loss_fn(params, batch, keys):
+        if parts:
+            params = {name: p if name in parts else jax.lax.stop_gradient(p) for name, p in params.items()}
         predicted = render_buffers(
             params,
             config,
-            batch["grid"],
+            make_grid(params, config, batch),
             Pose(**batch["pose"]),
             recipe.patch,
             window=Window(batch["left"], batch["top"], batch["extent"]),
             keys=keys,
             dtype=dtype,
         )
-        parts = losses.buffer_losses(predicted, targets(config, batch["target"]), Light(**batch["light"]))
-        parts = {"loss": losses.total(parts), **parts}
-        return jnp.mean(parts["loss"]), {name: jnp.mean(value) for name, value in parts.items()}
+        if recipe.only_texture:  # the colours of the object as it is, whatever the network takes for its shape
+            predicted = {"albedo": predicted["albedo"], "mask": batch["target"]["mask"]}
+        terms = losses.buffer_losses(predicted, targets(config, batch["target"]), Light(**batch["light"]))
+        if "textured" in batch:
+            made = network.decode_texture(params, config, batch["texture"])
+            terms["texture"] = batch["textured"] * losses.colour_error(made, batch["grid"])
+        terms = {"loss": losses.total(terms), **terms}
+        return jnp.mean(terms["loss"]), {name: jnp.mean(value) for name, value in terms.items()}
 
     return loss_fn
+
+
+def make_grid(params: dict, config: Config, batch: dict) -> jax.Array:
+    """Object grids of a batch; without colours, they get those that are made of its texture vectors.
+
+    Where there are both, the decoder of vectors learns from the colours themselves: that is several times faster than
+    through what is drawn of them.
+    """
+    if "texture" not in batch or "textured" in batch:
+        return batch["grid"]
+    return textured(params, config, batch["grid"], batch["texture"])
 
 
 def make_keys(recipe: Recipe, step: jax.Array, places: jax.Array) -> jax.Array:
@@ -84,7 +115,7 @@ def make_step(config: Config, recipe: Recipe, axis: str | None = AXIS):
     the seed, the step and the example's place in the whole batch alone: a resumed run repeats the interrupted one, and
     devices and parts of a batch may be many or few.
     """
-    optimizer, loss_fn = make_optimizer(recipe), make_loss(config, recipe)
+    optimizer, loss_fn = make_optimizer(recipe, trained_parts(recipe)), make_loss(config, recipe)
 
     def step(state, batch):
         count = len(batch["grid"])
@@ -145,11 +176,11 @@ def advance(optimizer: optax.GradientTransformation, recipe, state: dict, gradie
     return {"params": params, "ema": ema, "opt_state": opt_state, "step": state["step"] + 1}
 
 
-def fresh_state(params: dict, recipe) -> dict:
+def fresh_state(params: dict, optimizer: optax.GradientTransformation) -> dict:
     """Train state before the first step, a plain dict: params, ema (their running mean), opt_state, step."""
     return {
         "params": params,
         "ema": jax.tree.map(jnp.array, params),
-        "opt_state": make_optimizer(recipe).init(params),
+        "opt_state": optimizer.init(params),
         "step": jnp.zeros((), jnp.int32),
     }

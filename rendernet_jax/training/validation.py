@@ -25,7 +25,8 @@ class Evaluation:
 
     It writes ``folder/{step}.png`` (reference, what parameters ``before`` draw if given, and the network) and returns
     means over the views: ``psnr_{output}``, ``psnr_phong_{kind}`` for each kind of voxels, ``mask_iou``, and ``psnr``,
-    by which the best weights are chosen: the mean of ``psnr_phong_coverage`` and ``psnr_phong_binary``, or of every
+    by which the best weights are chosen: the mean of ``psnr_phong_coverage`` and ``psnr_phong_binary``, of the same of
+    ``colour`` where that is drawn, or of every
     ``psnr_{output}`` of a network that draws no Phong picture.
 
     Raises (when called):
@@ -59,7 +60,8 @@ class Evaluation:
         save_png(self._folder / f"{step:07d}.png", _sheet(strips, list(pictures)))
         names = dict.fromkeys(name for score in scores for name in score)
         mean = {name: float(np.mean([score[name] for score in scores if name in score])) for name in names}
-        judged = [name for kind in self._kinds if (name := f"psnr_phong_{kind}") in mean]
+        shaded = "colour" if "psnr_colour" in mean else "phong"
+        judged = [name for kind in self._kinds if (name := f"psnr_{shaded}_{kind}") in mean]
         judged = judged or [f"psnr_{output}" for output in pictures]
         return {"psnr": float(np.mean([mean[name] for name in judged])), **mean}
 
@@ -96,4 +98,4 @@ def _shade(config: Config, target: dict, drawn: dict) -> dict[str, list]:
 
 def _score(pictures: dict, kind: str) -> dict:
     score = {f"psnr_{o}": min(float(metrics.psnr(b, a)[0]), _BEST) for o, (a, b) in pictures.items()}
-    return {**score, **({f"psnr_phong_{kind}": score["psnr_phong"]} if "phong" in pictures else {})}
+    return {**score, **{f"psnr_{o}_{kind}": score[f"psnr_{o}"] for o in ("phong", "colour") if o in pictures}}

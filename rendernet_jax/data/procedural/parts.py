@@ -17,19 +17,20 @@ Part = tuple[np.ndarray, np.ndarray]
 
 def join(parts) -> Part:
     """Several parts (nested lists allowed) as one bag of triangles."""
-    flat = list(_flatten(parts))
+    flat = list(flatten(parts))
     if not flat:
         return np.zeros((0, 3)), np.zeros((0, 3), np.int64)
     offsets = np.cumsum([0] + [len(vertices) for vertices, _ in flat[:-1]])
     return np.concatenate([v for v, _ in flat]), np.concatenate([f + o for (_, f), o in zip(flat, offsets)])
 
 
-def _flatten(parts):
+def flatten(parts):
+    """Each part of nested lists."""
     for part in parts:
         if isinstance(part, tuple):
             yield part
         else:
-            yield from _flatten(part)
+            yield from flatten(part)
 
 
 def outward(vertices, faces) -> Part:
