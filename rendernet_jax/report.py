@@ -183,7 +183,7 @@ def draw_voxels(grid: np.ndarray, pose: Pose, size: int) -> np.ndarray:
     if not (grid > 0).any():
         return np.ones((size, size, 3), np.float32)
     scene = build_scene(voxel_blocks(grid))
-    return reference_pictures(scene, pose, rendering.DEFAULT_LIGHT, size, ("phong",), colored=True)["phong"]
+    return reference_pictures(scene, pose, rendering.DEFAULT_LIGHT, size, ("colour",))["colour"]
 
 
 def voxel_blocks(grid: np.ndarray) -> Mesh:
