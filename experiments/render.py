@@ -2,6 +2,7 @@
 
     python -m experiments.render --input=chair.obj --outputs=phong,normal --output=out/chair
 
+Weights of coloured objects take the mesh's vertex colours and textures, and draw colour and albedo, too.
 INPUT may be a folder: OUTPUT then gets one sub-folder for each file. Writes {index}_{output}.png and render.json.
 """
 
@@ -9,7 +10,7 @@ from absl import flags
 
 from . import _launch as launch
 
-_OUTPUTS = "phong,toon,contour,ao,normal,depth,mask"
+_OUTPUTS = "phong,toon,contour,ao,normal,depth,mask,colour,albedo"
 _INPUT = flags.DEFINE_string(
     "input", None, "Mesh (obj ply off stl glb), voxels (binvox npz npy), or a folder of them; required."
 )
@@ -19,7 +20,7 @@ _OCCUPANCY = flags.DEFINE_enum("occupancy", "coverage", ["coverage", "binary"], 
 _GRID = flags.DEFINE_integer("grid", 64, "Voxels on each side of a voxelised mesh.", 4, 128)
 _WEIGHTS = flags.DEFINE_string("weights", "compact", "Name of shipped weights, or the folder of a training run.")
 _OUTPUT_NAMES = flags.DEFINE_list(
-    "outputs", None, f"Pictures to draw, of {_OUTPUTS}; default: phong, or what the weights draw alone."
+    "outputs", None, f"Pictures to draw, of {_OUTPUTS}; default: colour, phong, or what the weights draw alone."
 )
 _SIZE = flags.DEFINE_integer("size", 512, "Side of the pictures, pixels.", 8, 1024)
 _POSES = flags.DEFINE_string("poses", None, "JSON list of views; a key left out takes its flag's value.")

@@ -37,10 +37,9 @@ def main():
         if pathlib.Path(_INPUT.value).is_dir():
             raise InputError(f"--input: expected one file, got the folder {_INPUT.value}; name a file in it")
         (path,) = list_inputs(_INPUT.value).values()
-        thing = read_object(path, _UP.value, _OCCUPANCY.value, _GRID.value)
-    else:
-        thing = make_example(_OCCUPANCY.value, _GRID.value)
     painter = Painter(_WEIGHTS.value, _SIZE.value)
+    voxels = (_OCCUPANCY.value, _GRID.value, painter.config.channels)
+    thing = read_object(path, _UP.value, *voxels) if _INPUT.value else make_example(*voxels)
     server.serve(painter, thing, _HOST.value, _PORT.value, lambda line: print(line, flush=True))
     print("ended; wrote nothing here: what was saved, the browser saved")
 

@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from rendernet_jax import camera, rendering, weights
+from rendernet_jax.config import Config
 from rendernet_jax.data.inputs import Object, list_inputs, read_object
 from rendernet_jax.data.sheet import save_gif, save_mp4, save_png
 from rendernet_jax.errors import InputError
@@ -64,7 +65,7 @@ class Job:
     output: pathlib.Path
     views: tuple[View, ...]
     weights: str = "compact"
-    outputs: tuple[str, ...] | None = None  # Phong, or what an image network draws
+    outputs: tuple[str, ...] | None = None  # Phong, in colour if the network has it, or what an image network draws
     size: int = 512
     up: str = "y"
     occupancy: str = "coverage"
@@ -140,7 +141,7 @@ def run(job: Job) -> dict[str, dict]:
     params, config = weights.load_weights(job.weights)
     rendering.check_size(config, job.size)
     if job.outputs is None:
-        job = dataclasses.replace(job, outputs=(config.shader or "image" if config.draws_images else "phong",))
+        job = dataclasses.replace(job, outputs=(_default_output(config),))
     check_outputs(config, job.outputs, ("normal", "depth", "mask") if job.arrays else ("mask",) * job.transparent)
     many = pathlib.Path(job.input).is_dir()
     folders = {name: job.output / name if many else job.output for name in paths}
@@ -158,7 +159,7 @@ def run(job: Job) -> dict[str, dict]:
 
         for name, path in paths.items():
             try:
-                thing = read_object(path, job.up, job.occupancy, job.grid)
+                thing = read_object(path, job.up, job.occupancy, job.grid, config.channels)
                 if job.reference and thing.mesh is None:
                     raise InputError(f"--reference: expected a mesh, got the voxel file {path}; leave out --reference")
                 if thing.grid.shape not in compiled:  # outside what is timed
@@ -174,6 +175,12 @@ def run(job: Job) -> dict[str, dict]:
     if many:
         write_json(job.output / "render.json", {"objects": reports, **mean_scores(reports.values())})
     return reports
+
+
+def _default_output(config: Config) -> str:
+    if config.draws_images:
+        return config.shader or "image"
+    return "colour" if "albedo" in dict(config.heads) else "phong"
 
 
 def mean_scores(reports) -> dict:

@@ -175,23 +175,24 @@ def error_map(picture: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def draw_voxels(grid: np.ndarray, pose: Pose, size: int) -> np.ndarray:
-    """Voxels ``[X, Y, Z, 1]`` ray traced as blocks, the less in one, the darker it is.
+    """Voxels ``[X, Y, Z, C]`` ray traced as blocks, the less in one, the darker it is.
 
     Returns:
         ``[size, size, 3]``, all white if the grid is empty.
     """
-    if not (grid > 0).any():
+    if not (grid[..., 0] > 0).any():
         return np.ones((size, size, 3), np.float32)
     scene = build_scene(voxel_blocks(grid))
-    return reference_pictures(scene, pose, rendering.DEFAULT_LIGHT, size, ("phong",), colored=True)["phong"]
+    return reference_pictures(scene, pose, rendering.DEFAULT_LIGHT, size, ("colour",))["colour"]
 
 
 def voxel_blocks(grid: np.ndarray) -> Mesh:
-    """Faces between the voxels of a grid ``[X, Y, Z, 1]`` that hold something and those that hold nothing.
+    """Faces between the voxels of a grid ``[X, Y, Z, C]`` that hold something and those that hold nothing.
 
-    They have the grey of their voxel: 0.4 if it is nearly empty, 1 if it is full.
+    They have the grey of their voxel: 0.4 if it is nearly empty, 1 if it is full; times its colour where C is 4.
     """
     value = np.pad(grid[..., 0], 1)
+    colors = grid[..., 1:] if grid.shape[3] == 4 else np.ones((*grid.shape[:3], 3), np.float32)
     vertices, shades = [], []
     for axis in range(3):
         for side in (0, 1):
@@ -201,8 +202,9 @@ def voxel_blocks(grid: np.ndarray) -> Mesh:
             for other, steps in zip(({0, 1, 2} - {axis}), ((0, 1, 1, 0), (0, 0, 1, 1)), strict=True):
                 corners[..., other] += steps
             vertices.append(corners.reshape(-1, 3))
-            shades.append(np.repeat(0.4 + 0.6 * value[tuple(exposed.T)], 4))
+            shade = 0.4 + 0.6 * value[tuple(exposed.T)][:, None]
+            shades.append(np.repeat(shade * colors[tuple(exposed.T - 1)], 4, axis=0))
     vertices, shades = np.concatenate(vertices), np.concatenate(shades)
     first = np.arange(0, len(vertices), 4)[:, None]
     faces = np.concatenate([first + [0, 1, 2], first + [0, 2, 3]])
-    return Mesh(vertices / grid.shape[:3] - 0.5, faces, np.repeat(shades[:, None], 3, axis=1))
+    return Mesh(vertices / grid.shape[:3] - 0.5, faces, shades)

@@ -60,31 +60,29 @@ def phong(
     return _on_white(color + _lift(specular, normal.ndim) * highlight, mask)
 
 
-def toon(
-    normal: jax.Array, mask: jax.Array, contour: jax.Array, light: Light, albedo: jax.Array | None = None
-) -> jax.Array:
+def toon(normal: jax.Array, mask: jax.Array, contour: jax.Array, light: Light) -> jax.Array:
     """Four tones .25 .5 .75 1 of ``max(n.l, 0)``, divided at .25 .5 .75, under black contour lines, on white.
 
     Each step is a linear ramp of width :data:`TOON_RAMP`, which smooths it and gives it a gradient. A light's ambient
     and intensity play no part.
 
     Returns:
-        ``[..., H, W, 1]``, or ``[..., H, W, 3]`` with an albedo.
+        ``[..., H, W, 1]``.
     """
     cosine = _cosine(normal, _lift_light(light, normal.ndim)[0])
     steps = [jnp.clip((cosine - threshold) / TOON_RAMP + 0.5, 0.0, 1.0) for threshold in (0.25, 0.5, 0.75)]
     tone = 0.25 * (1.0 + sum(steps))
-    return _on_white(tone if albedo is None else albedo * tone, mask) * (1.0 - contour)
+    return _on_white(tone, mask) * (1.0 - contour)
 
 
 def shade(buffers: dict[str, jax.Array], light: Light, output: str) -> jax.Array:
     """One of :data:`OUTPUTS` from a G-buffer.
 
-    ``phong`` and ``toon`` are coloured where the buffers hold an ``albedo``; leave it out for grey ones. ``contour`` is
-    0 on lines; ``normal`` is ``n / 2 + 1/2``; ``depth`` is ``(1 - q_z) / 2``; ``mask`` is 1 on the object, 0 outside.
+    ``phong`` and ``toon`` are grey, ``colour`` is Phong times the albedo. ``contour`` is 0 on lines; ``normal`` is
+    ``n / 2 + 1/2``; ``depth`` is ``(1 - q_z) / 2``; ``mask`` is 1 on the object, 0 outside.
 
     Returns:
-        ``[..., H, W, C]``: C = 3 for ``normal``, ``albedo`` and coloured pictures, else 1.
+        ``[..., H, W, C]``: C = 3 for ``normal``, ``albedo`` and ``colour``, else 1.
 
     Raises:
         InputError: an unknown output, or a G-buffer without what the output needs.
@@ -102,17 +100,15 @@ def shade(buffers: dict[str, jax.Array], light: Light, output: str) -> jax.Array
 
 
 _SHADERS = {
-    "phong": (("normal", "mask"), lambda b, light: phong(b["normal"], b["mask"], light, b.get("albedo"))),
-    "toon": (
-        ("normal", "mask", "contour"),
-        lambda b, light: toon(b["normal"], b["mask"], b["contour"], light, b.get("albedo")),
-    ),
+    "phong": (("normal", "mask"), lambda b, light: phong(b["normal"], b["mask"], light)),
+    "toon": (("normal", "mask", "contour"), lambda b, light: toon(b["normal"], b["mask"], b["contour"], light)),
     "contour": (("contour",), lambda b, light: 1.0 - b["contour"]),
     "ao": (("ao", "mask"), lambda b, light: _on_white(b["ao"], b["mask"])),
     "normal": (("normal", "mask"), lambda b, light: _on_white(0.5 * b["normal"] + 0.5, b["mask"])),
     "depth": (("depth", "mask"), lambda b, light: _on_white(0.5 - 0.5 * b["depth"], b["mask"])),
     "mask": (("mask",), lambda b, light: b["mask"]),
     "albedo": (("albedo", "mask"), lambda b, light: _on_white(b["albedo"], b["mask"])),
+    "colour": (("normal", "mask", "albedo"), lambda b, light: phong(b["normal"], b["mask"], light, b["albedo"])),
 }
 OUTPUTS = tuple(_SHADERS)
 NEEDS = {name: needs for name, (needs, _) in _SHADERS.items()}  # G-buffer entries each output reads

@@ -76,6 +76,28 @@ def test_folder_with_everything(folder, tmp_path):
             assert (length[~inside] == 0).all() and (arrays["z"][~inside] == -1).all()
 
 
+def test_a_network_of_colours_draws_them_and_is_scored(tmp_path):
+    config = preset("tiny-texture")
+    weights.save_weights(tmp_path / "net", init(jax.random.key(0), config), config, {})
+    corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 2) for z in (0, 1)], np.float32)
+    faces = np.array([(0, 1, 3), (0, 3, 2), (4, 5, 7), (4, 7, 6), (0, 1, 5), (0, 5, 4), (2, 3, 7), (2, 7, 6)])
+    save_mesh(tmp_path / "box.ply", Mesh(corners, faces, np.tile(np.float32([1, 0.5, 0]), (8, 1))))
+    job = _job(tmp_path, tmp_path / "out", input=str(tmp_path / "box.ply"), weights=str(tmp_path / "net"))
+    job = dataclasses.replace(job, outputs=("colour", "albedo", "phong"), reference=True, transparent=True)
+    report = batch_render.run(job)["box"]
+    assert report["grid"] == [12, 12, 12, 4] and set(report["psnr"]) == {"colour", "albedo", "phong"}
+    picture = _read(tmp_path / "out" / "0000_albedo_reference.png")
+    opaque = picture[picture[..., 3] == 255]
+    assert len(opaque) and (abs(opaque[:, :3] - np.array([255, 128, 0])) <= 1).all()
+    default = batch_render.run(_job(tmp_path, tmp_path / "plain", weights=str(tmp_path / "net"), input=job.input))
+    assert default["box"]["poses"][0]["files"] == ["0000_colour.png"]
+
+
+def test_colour_needs_a_network_that_draws_it(folder, tmp_path):
+    with pytest.raises(InputError, match="output 'colour': these weights lack the head albedo"):
+        batch_render.run(_job(folder, tmp_path, outputs=("colour",)))
+
+
 def test_file_equals_library(folder, tmp_path):
     """The PNG holds round(255 v) of what the library returns."""
     from rendernet_jax import Light, Pose, render

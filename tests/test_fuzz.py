@@ -268,7 +268,7 @@ sys.path.insert(0, sys.argv[1])
 import numpy as np
 from test_fuzz import PIECES
 from rendernet_jax.data import mesh_subprocess
-from rendernet_jax.data.meshes import Mesh
+from rendernet_jax.data.meshes import assemble
 from rendernet_jax.errors import InputError
 import open3d
 folder, counts = pathlib.Path(sys.argv[2]), collections.Counter()
@@ -300,7 +300,7 @@ for valid in sorted(folder.glob("valid.*")):
             with np.load(output, allow_pickle=False) as file:
                 found = {name: file[name] for name in file.files}
             try:
-                mesh = Mesh(**found)
+                mesh = assemble(found)
                 assert mesh.faces.max() < len(mesh.vertices) and np.isfinite(mesh.vertices).all()
                 counts["sound"] += 1
             except InputError:

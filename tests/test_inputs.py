@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from rendernet_jax.data.inputs import list_inputs, read_object
+from rendernet_jax.data.meshes import Mesh, save_mesh
 from rendernet_jax.data.voxel_files import write_voxels
 from rendernet_jax.errors import InputError
 
@@ -59,3 +60,36 @@ def test_a_voxel_file_is_taken_as_it_is(tmp_path):
     thing = read_object(tmp_path / "corner.npz", up="z", grid=32)
     np.testing.assert_array_equal(thing.grid, grid[None])
     assert thing.occupancy == "file" and thing.mesh is None
+
+
+def test_a_network_of_colours_gets_them_and_others_occupancy_alone(tmp_path):
+    grid = np.zeros((4, 5, 6, 4), np.float32)
+    grid[2, 2, 2] = 0.5, 1.0, 0.5, 0.0
+    grid[2, 2, 3] = 0.0, 0.0, 0.25, 0.0  # a colour of its own beside the object
+    write_voxels(tmp_path / "a.npy", grid)
+    write_voxels(tmp_path / "b.npy", grid[..., :1])
+    write_voxels(tmp_path / "c.npy", grid[..., :3])
+    np.testing.assert_array_equal(read_object(tmp_path / "a.npy").grid[0], grid)
+    np.testing.assert_array_equal(read_object(tmp_path / "a.npy", channels=1).grid[0], grid[..., :1])
+    read = read_object(tmp_path / "a.npy", channels=4).grid[0]
+    np.testing.assert_array_equal(read[..., 0], grid[..., 0])
+    assert read[2, 2, 3, 1:].tolist() == [0, 0.25, 0]
+    for place in ((2, 2, 2), (1, 1, 1), (0, 0, 0)):
+        assert read[place][1:].tolist() == [1, 0.5, 0]
+    assert not read[:, :, 5].any()
+    white = read_object(tmp_path / "b.npy", channels=4).grid[0]
+    assert (white[2, 2, 2:5, 1:] == 1).all() and not white[2, 2, 5].any() and white.shape == (4, 5, 6, 4)
+    with pytest.raises(InputError, match=r"c\.npy: grid: expected 1 channel, occupancy, or 4"):
+        read_object(tmp_path / "c.npy", channels=4)
+
+
+def test_a_mesh_is_coloured_for_a_network_of_colours(tmp_path):
+    pytest.importorskip("open3d", exc_type=ImportError)
+    square = np.float32([[-0.5, -0.5, 0], [0.5, -0.5, 0], [0.5, 0.5, 0], [-0.5, 0.5, 0]])
+    save_mesh(tmp_path / "a.ply", Mesh(square, np.array([[0, 1, 2], [0, 2, 3]]), np.tile([[1.0, 0, 0]], (4, 1))))
+    thing = read_object(tmp_path / "a.ply", grid=8, channels=4)
+    assert thing.grid.shape == (1, 8, 8, 8, 4) and thing.mesh.colored
+    occupied = thing.grid[0][thing.grid[0, ..., 0] > 0]
+    np.testing.assert_array_equal(occupied[:, 1:], np.broadcast_to([1, 0, 0], (len(occupied), 3)))
+    plain = [read_object(tmp_path / "a.ply", grid=8, channels=channels).grid for channels in (None, 1)]
+    assert all((grid == thing.grid[..., :1]).all() for grid in plain)

@@ -209,9 +209,9 @@ def test_vertex_colors_are_interpolated():
     t = (np.arange(32) + 0.5) / 32
     expected = np.stack(np.broadcast_arrays(1 - t[None], t[None], 1 - t[:, None]), -1)
     np.testing.assert_allclose(albedo, expected, atol=1e-5)
-    phong = reference_pictures(scene, Pose(scale=2.0), Light(), 32, ("phong",), colored=True)["phong"]
-    np.testing.assert_allclose(phong, expected, atol=1e-5)
-    assert reference_pictures(scene, Pose(scale=2.0), Light(), 32, ("phong",))["phong"].shape == (32, 32, 1)
+    pictures = reference_pictures(scene, Pose(scale=2.0), Light(ambient=0.1, intensity=0.4), 32, ("colour", "phong"))
+    np.testing.assert_allclose(pictures["colour"], expected / 2, atol=1e-5)
+    np.testing.assert_allclose(pictures["phong"], np.full((32, 32, 1), 0.5), atol=1e-5)
 
 
 def test_toon_has_four_tones_and_black_lines():

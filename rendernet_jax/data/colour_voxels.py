@@ -42,23 +42,49 @@ def colour_voxels(mesh: Mesh, occupancy: np.ndarray) -> np.ndarray:
     if occupancy.ndim != 4 or occupancy.shape[3] != 1 or len(set(occupancy.shape[:3])) != 1:
         raise InputError(f"occupancy: expected [G, G, G, 1], got {occupancy.shape}; give the grid of one mesh")
     occupied = occupancy[..., 0] > 0
-    wanted = _grow(occupied, MARGIN)
-    result = np.zeros((*occupied.shape, 3), np.float32)
+    colors = np.ones((*occupied.shape, 3), np.float32)
     if not mesh.colored:
-        result[wanted] = 1.0
-        return result
+        return _spread(occupied, occupied, colors)
     # Where the surface may be: not deep inside, where only the walls of overlapping parts lie.
-    candidates = _grow(occupied, 1) & _grow(~occupied, 2, outside=True)
-    known, colors = _surface_cells(mesh, candidates, len(occupied))
-    if not len(known):  # the occupancy is not this mesh's: nothing nearer than the whole
-        known, colors = _surface_cells(mesh, np.ones_like(occupied), len(occupied))
-    result[tuple(known.T)] = colors
-    unknown = np.ones_like(occupied)
-    unknown[tuple(known.T)] = False
-    nearest = scipy.ndimage.distance_transform_edt(unknown, return_distances=False, return_indices=True)
-    result = result[tuple(nearest)]
-    result[~wanted] = 0.0
-    return result
+    cells, found = _surface_cells(mesh, _grow(occupied, 1) & _grow(~occupied, 2, outside=True), len(occupied))
+    if not len(cells):  # the occupancy is not this mesh's: nothing nearer than the whole
+        cells, found = _surface_cells(mesh, np.ones_like(occupied), len(occupied))
+    known = np.zeros_like(occupied)
+    known[tuple(cells.T)] = True
+    colors[known] = found  # both in row-major order
+    return _spread(occupied, known, colors)
+
+
+def complete_colours(grid: np.ndarray) -> np.ndarray:
+    """A grid of any origin with colours as :func:`colour_voxels` gives them around what is occupied.
+
+    Args:
+        grid: ``[X, Y, Z, 1]``, occupancy, which becomes white, or ``[X, Y, Z, 4]``, occupancy and red, green and blue
+            (straight, not multiplied by the occupancy). Colours of empty cells that are not black stay.
+
+    Returns:
+        float32 ``[X, Y, Z, 4]``.
+
+    Raises:
+        InputError: another number of channels.
+    """
+    if grid.ndim != 4 or grid.shape[3] not in (1, 4):
+        raise InputError(
+            "grid: expected 1 channel, occupancy, or 4, occupancy and red, green and blue, for a network of colours, "
+            f"got {grid.shape}; give one of these"
+        )
+    occupied = grid[..., 0] > 0
+    colors = grid[..., 1:] if grid.shape[3] == 4 else np.ones((*occupied.shape, 3), np.float32)
+    known = occupied | colors.any(-1) if grid.shape[3] == 4 else occupied
+    return np.concatenate([grid[..., :1], _spread(occupied, known, colors)], axis=-1).astype(np.float32)
+
+
+def _spread(occupied: np.ndarray, known: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    """Colours of the nearest known cell ``[X, Y, Z]``, within the margin of occupied ones; 0 elsewhere."""
+    if not known.any():
+        return np.zeros_like(colors)
+    nearest = scipy.ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
+    return colors[tuple(nearest)] * _grow(occupied, MARGIN)[..., None]
 
 
 def _grow(cells: np.ndarray, by: int, outside: bool = False) -> np.ndarray:

@@ -16,7 +16,7 @@ from rendernet_jax.errors import InputError
 if typing.TYPE_CHECKING:
     from rendernet_jax.data.meshes import Mesh
 
-MAX_MATERIALS = 4096
+MAX_MATERIALS = 1 << 16
 _CHUNK = 1 << 18  # points coloured together, which bounds memory
 
 

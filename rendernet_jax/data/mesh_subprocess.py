@@ -3,11 +3,13 @@
 A broken file can make Open3D crash, hang or ask for any amount of memory, so it is parsed where that harms nobody:
 ``python mesh_subprocess.py INPUT OUTPUT.npz MEMORY_BYTES``. Nothing of the package is imported here, which keeps the
 start of the child down to the import of Open3D. Exit code 0: OUTPUT holds ``vertices``, ``faces`` and perhaps
-``colors``. Exit code 3: the reason is the last line of stderr.
+``colors``; ``notes``, lines about what was left out; and of materials ``uv`` [F, 3, 2] (v up), ``material`` [F],
+``material_colors`` [M, 3], ``material_images`` [M] (-1: none) and ``image_0`` .. uint8 [H, W, 3]. Exit code 3: the
+reason is the last line of stderr.
 
 The readers were chosen by what Open3D 0.20 gets right. OBJ: ``o3d.t.io`` keeps quads, but reads beyond the end of
-line elements, so only vertices and faces reach it. OFF: both readers clamp bad indices, hang on comments, or refuse
-the header ``OFF8 12 0``, so it is parsed here. glb: ``o3d.io`` applies the scene's transforms and skips lines.
+line elements, so only vertices and faces reach it; it keeps one material of a file. OFF: both readers clamp bad
+indices, hang on comments, or refuse the header ``OFF8 12 0``, so it is parsed here. glb: it reads no textures.
 """
 
 import re
@@ -16,6 +18,12 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+
+if __package__:
+    from rendernet_jax.data.mesh_parsing import glb, images, obj
+else:  # the child: the last place to look, so that no module of this folder hides another
+    sys.path.append(str(Path(__file__).parent))
+    from mesh_parsing import glb, images, obj
 
 REFUSED = 3  # exit code of a file that was understood to be unusable
 
@@ -28,24 +36,47 @@ def main(source: str, output: str, memory_bytes: str) -> None:
     try:
         if suffix == ".off":
             arrays = read_off(path)
+        elif suffix == ".glb":
+            arrays = glb.read(path)
         else:
-            o3d = _open3d()
-            arrays = read_obj(o3d, path) if suffix == ".obj" else read_other(o3d, path, suffix)
+            arrays = (read_obj if suffix == ".obj" else read_other)(_open3d(), path)
     except MemoryError:
         _refuse("it needs more memory than a mesh may take")
     except (ValueError, IndexError, RuntimeError, OSError) as error:
         _refuse("it is empty or broken" if isinstance(error, IndexError) else str(error) or "it is broken")
+    if "uv" in arrays:  # far away, or no number: not worth losing the shape
+        arrays["uv"] = np.nan_to_num(arrays["uv"], posinf=0, neginf=0).clip(-1e6, 1e6).astype(np.float32)
     np.savez(output, **arrays)
 
 
 def read_obj(o3d, path: Path) -> dict:
-    """Vertices, vertex colours and polygons of an OBJ file; its parts are merged, lines and points dropped."""
+    """Vertices, vertex colours, polygons and materials of an OBJ file; its parts are merged, lines and points dropped.
+
+    Where there are vertex colours, a material's own colour is left out.
+    """
     text = path.read_bytes().replace(b"\r\n", b"\n").replace(b"\\\n", b" ")
-    kept = [line for line in text.split(b"\n") if line.split(None, 1)[:1] in ([b"v"], [b"vt"], [b"vn"], [b"f"])]
+    lines = text.split(b"\n")
+    kept = [line for line in lines if line.split(None, 1)[:1] in ([b"v"], [b"vt"], [b"vn"], [b"f"])]
+    materials = images.Materials(path)
+    libraries = [line for line in lines if line.split(None, 1)[:1] == [b"mtllib"]]
+    numbers = obj.read_materials(path, libraries, materials)
+    described = materials.arrays()
+    if described:
+        default = materials.add((1, 1, 1))
+        statements = [b" ".join(line.split()) for line in lines]
+        kept, uv, material = obj.recode(statements, numbers, default)
+        described = materials.arrays()
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "mesh.obj"
         copy.write_bytes(b"\n".join(kept) + b"\n")
-        return read_other(o3d, copy, ".obj")
+        arrays = read_other(o3d, copy)
+    codes = arrays.pop("texture_uvs", None)
+    if described:
+        codes = obj.decode(codes)
+        arrays |= described | {"uv": uv[codes], "material": material[codes[:, 0]]}
+        if "colors" in arrays:
+            arrays["material_colors"] = np.ones_like(described["material_colors"])
+    return arrays | {"notes": materials.notes}
 
 
 def read_off(path: Path) -> dict:
@@ -70,16 +101,14 @@ def read_off(path: Path) -> dict:
     return arrays
 
 
-def read_other(o3d, path: Path, suffix: str) -> dict:
-    """PLY, STL, glb and cleaned OBJ by Open3D."""
-    if suffix == ".glb":
-        mesh = o3d.io.read_triangle_mesh(str(path))
-        arrays = {"vertices": np.asarray(mesh.vertices), "faces": np.asarray(mesh.triangles)}
-        return arrays | ({"colors": np.asarray(mesh.vertex_colors)} if mesh.has_vertex_colors() else {})
+def read_other(o3d, path: Path) -> dict:
+    """PLY, STL and cleaned OBJ by Open3D."""
     mesh = o3d.t.io.read_triangle_mesh(str(path))
     if "positions" not in mesh.vertex or "indices" not in mesh.triangle:
         raise ValueError("it is empty or broken")
     arrays = {"vertices": mesh.vertex["positions"].numpy(), "faces": mesh.triangle["indices"].numpy()}
+    if "texture_uvs" in mesh.triangle:
+        arrays["texture_uvs"] = mesh.triangle["texture_uvs"].numpy()
     return arrays | ({"colors": mesh.vertex["colors"].numpy()} if "colors" in mesh.vertex else {})
 
 

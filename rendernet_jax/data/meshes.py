@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rendernet_jax.data.materials import Texture, surface_colors
+from rendernet_jax.data.materials import Material, Texture, surface_colors
 from rendernet_jax.data.optional import import_open3d
 from rendernet_jax.errors import InputError
 
@@ -22,6 +22,7 @@ MAX_FILE_BYTES = 1 << 30
 MAX_FACES = 20_000_000
 MAX_MEMORY_BYTES = 8 << 30
 TIME_LIMIT_SECONDS = 60
+MAX_NOTES = 3  # lines on stderr about one file
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -78,9 +79,12 @@ class Mesh:
 def load_mesh(path, up: str = "y") -> Mesh:
     """Read a mesh file as it is, without moving or scaling it (see :func:`normalise`).
 
-    All parts of a file become one mesh, polygons become triangles, vertex colours are kept; textures and materials
-    are not read. The file is parsed in a child process with limits on memory and time (about one second to start),
-    so that a broken one cannot take this process down.
+    All parts of a file become one mesh, polygons become triangles; vertex colours, and the materials of OBJ (``Kd``,
+    ``map_Kd``) and glb files with their pictures are kept (:mod:`rendernet_jax.data.materials`). A picture that cannot
+    be read, or lies outside the folder of the file and those beside it, is left out with a line on stderr.
+
+    The file is parsed in a child process with limits on memory and time (about one second to start), so that a broken
+    one cannot take this process down.
 
     Args:
         path: an ``.obj``, ``.ply``, ``.off``, ``.stl`` or ``.glb`` file, of any letter case.
@@ -97,16 +101,35 @@ def load_mesh(path, up: str = "y") -> Mesh:
         output = Path(folder) / "mesh.npz"
         _run_child(path, output)
         with np.load(output, allow_pickle=False) as arrays:
-            vertices, faces = arrays["vertices"], arrays["faces"]
-            colors = arrays["colors"] if "colors" in arrays else None
-    if len(faces) > MAX_FACES:
-        raise InputError(f"{path}: expected at most {MAX_FACES} triangles, got {len(faces)}; decimate the mesh")
-    if up == "z":
-        vertices = vertices[:, [0, 2, 1]] * np.array([1, 1, -1], vertices.dtype)
+            found = {name: arrays[name] for name in arrays.files}
+    if len(found["faces"]) > MAX_FACES:
+        count = len(found["faces"])
+        raise InputError(f"{path}: expected at most {MAX_FACES} triangles, got {count}; decimate the mesh")
     try:
-        return Mesh(vertices, faces, colors)
+        mesh = assemble(found)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    notes = found.get("notes", np.array([])).tolist()
+    for note in notes[:MAX_NOTES]:
+        print(f"{path}: {note}", file=sys.stderr)
+    if len(notes) > MAX_NOTES:
+        print(f"{path}: {len(notes) - MAX_NOTES} more like these", file=sys.stderr)
+    if up == "z":
+        mesh = dataclasses.replace(mesh, vertices=mesh.vertices[:, [0, 2, 1]] * np.float32([1, 1, -1]))
+    return mesh
+
+
+def assemble(arrays: dict[str, np.ndarray]) -> Mesh:
+    """The mesh of the arrays that ``mesh_subprocess.py`` writes. Raises InputError if they make none."""
+    texture = None
+    if "material" in arrays:
+        images = arrays["material_images"]
+        materials = tuple(
+            Material(color, None if image < 0 else arrays[f"image_{image}"])
+            for color, image in zip(arrays["material_colors"], images, strict=True)
+        )
+        texture = Texture(arrays["uv"], materials, arrays["material"])
+    return Mesh(arrays["vertices"], arrays["faces"], arrays.get("colors"), texture)
 
 
 def normalise(mesh: Mesh) -> Mesh:

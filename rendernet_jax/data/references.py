@@ -81,7 +81,7 @@ def trace(
         "depth": lambda: mean(hits.depth[:, None], -1.0),
         "contour": lambda: _pool(_contour_lines(hits, supersample), supersample) / supersample**2,
         "ao": lambda: mean(_unoccluded(scene, hits, supersample, seed, threads), 1.0),
-        "albedo": lambda: mean(_colors(scene, hits), 1.0),
+        "albedo": lambda: mean(surface_colors(scene.mesh, hits.face, hits.uv), 1.0),
     }
     return {name: makers[name]().astype(np.float32, copy=False) for name in channels}
 
@@ -92,7 +92,6 @@ def reference_pictures(
     light: Light,
     size: int,
     outputs=OUTPUTS,
-    colored: bool = False,
     supersample: int = 2,
     seed: int = 0,
     threads: int = 0,
@@ -104,12 +103,11 @@ def reference_pictures(
 
     Args:
         scene, pose, size, supersample, seed, threads: as for :func:`trace`.
-        light: one light, without batch axes; ``phong`` and ``toon`` use it.
+        light: one light, without batch axes; ``phong``, ``toon`` and ``colour`` use it.
         outputs: any of :data:`rendernet_jax.shading.OUTPUTS`.
-        colored: multiply ``phong`` and ``toon`` by the surface colour, which gives them three channels.
 
     Returns:
-        float32 ``[size, size, C]`` in [0, 1] an output: C = 3 for ``normal`` and ``albedo``, else 1.
+        float32 ``[size, size, C]`` in [0, 1] an output: C = 3 for ``normal``, ``albedo`` and ``colour``, else 1.
 
     Raises:
         InputError: an unknown output, a size or supersample below 1, or a batched pose or light.
@@ -117,16 +115,17 @@ def reference_pictures(
     _check_known("outputs", outputs, OUTPUTS)
     hits = cast_view(scene, pose, size, supersample, threads)
     lines = _contour_lines(hits, supersample) if {"contour", "toon"} & set(outputs) else None
-    tint = _colors(scene, hits) if colored else np.float32(1.0)
+    colors = surface_colors(scene.mesh, hits.face, hits.uv) if {"albedo", "colour"} & set(outputs) else None
     makers = {
-        "phong": lambda: _scatter(hits, tint * _phong(_cosine(hits, pose, light), light), 1.0),
-        "toon": lambda: _scatter(hits, tint * _toon(_cosine(hits, pose, light)), 1.0) * ~lines,
+        "phong": lambda: _scatter(hits, _phong(_cosine(hits, pose, light), light), 1.0),
+        "toon": lambda: _scatter(hits, _toon(_cosine(hits, pose, light)), 1.0) * ~lines,
         "contour": lambda: ~lines,
         "ao": lambda: _scatter(hits, _unoccluded(scene, hits, supersample, seed, threads), 1.0),
         "normal": lambda: _scatter(hits, _camera_normals(hits, pose) * 0.5 + 0.5, 1.0),
         "depth": lambda: _scatter(hits, (1.0 - hits.depth[:, None]) / 2.0, 1.0),
         "mask": lambda: _scatter(hits, np.ones((len(hits.index), 1), np.float32), 0.0),
-        "albedo": lambda: _scatter(hits, _colors(scene, hits), 1.0),
+        "albedo": lambda: _scatter(hits, colors, 1.0),
+        "colour": lambda: _scatter(hits, colors * _phong(_cosine(hits, pose, light), light), 1.0),
     }
     return {name: np.clip(_pool(makers[name](), supersample) / supersample**2, 0.0, 1.0) for name in outputs}
 
@@ -153,10 +152,6 @@ def _pool(picture: np.ndarray, supersample: int) -> np.ndarray:
 def _camera_normals(hits: Hits, pose: Pose) -> np.ndarray:
     # einsum, because a threaded matrix product is 20 times slower on so thin a matrix.
     return np.einsum("ni,ji->nj", hits.normal, camera_axes(pose).astype(np.float32))
-
-
-def _colors(scene: Scene, hits: Hits) -> np.ndarray:
-    return surface_colors(scene.mesh, hits.face, hits.uv)
 
 
 # --- shaders --------------------------------------------------------------------------------------------------------

@@ -138,7 +138,8 @@ class Page:
         self._name.content = f"reading {file.name}"
         try:
             with _as_file(file, SUFFIXES + VOXEL_SUFFIXES) as path:
-                thing = read_object(path, self._up.value, self._occupancy.value)
+                channels = self._session.painter.config.channels
+                thing = read_object(path, self._up.value, self._occupancy.value, channels=channels)
             self._session.load(dataclasses.replace(thing, path=pathlib.Path(file.name)))
         finally:
             self._name.content = _describe(self._session.thing)

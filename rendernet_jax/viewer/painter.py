@@ -72,10 +72,14 @@ class Painter:
         return buffers
 
     def shade(self, buffers: dict, light: Light, output: str, albedo: tuple[float, ...] | None) -> np.ndarray:
-        """Picture ``[size, size, C]`` in [0, 1] of a G-buffer; an image network's is taken as it is."""
+        """Picture ``[size, size, C]`` in [0, 1] of a G-buffer; an image network's is taken as it is.
+
+        With an albedo, Phong pictures take that colour.
+        """
         if not self.relights:
             return np.asarray(buffers["image"][0])
-        if albedo is not None:
+        if albedo is not None and output in ("phong", "colour"):
+            output = "colour"
             color = jnp.broadcast_to(jnp.asarray(albedo, jnp.float32), (*buffers["mask"].shape[:-1], len(albedo)))
             buffers = {**buffers, "albedo": color}
         light = jax.tree.map(jnp.float32, light)

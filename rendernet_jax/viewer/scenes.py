@@ -31,7 +31,7 @@ class Scenes:
     def trace_voxels(self, pose: Pose, size: int) -> np.ndarray:
         """The voxels as blocks ``[size, size, 3]``, the less in one, the darker it is. InputError without Open3D."""
         light = rendering.DEFAULT_LIGHT
-        return reference_pictures(self._voxels, pose, light, size, ("phong",), colored=True)["phong"]
+        return reference_pictures(self._voxels, pose, light, size, ("colour",))["colour"]
 
     @functools.cached_property
     def _mesh(self) -> Scene:
