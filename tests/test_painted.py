@@ -29,12 +29,12 @@ def test_subdivision_keeps_the_surface_and_shortens_edges(part):
     assert edge_lengths(fine).max() <= 0.05
     assert is_closed(fine) and volume(fine) == pytest.approx(volume(part)) and volume(fine) > 0
     assert surface_area(fine) == pytest.approx(surface_area(part))
-    assert len(fine[0]) < 12 * surface_area(part) / 0.05**2 + 400
+    assert len(fine[0]) < 3000
 
 
 def test_objects_are_normalised_coloured_and_not_alike():
     pytest.importorskip("open3d")
-    meshes = [make_shape("painted", seed) for seed in range(16)]
+    meshes = [make_shape("painted", seed) for seed in range(12)]
     for mesh in meshes:
         low, high = mesh.vertices.min(0), mesh.vertices.max(0)
         assert math.isclose((high - low).max(), 1.0, abs_tol=1e-5)
