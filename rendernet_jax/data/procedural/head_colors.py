@@ -100,8 +100,8 @@ def _named(layers, mean) -> dict[str, np.ndarray]:
     brow_edge = layers["brows"] * (1 - layers["brows"]) * 4
     return {
         "skin lightness": (skin + 0.4 * layers["lips"]) * [0.110, 0.093, 0.082],
-        "skin warmth": skin * [0.020, -0.002, -0.035],
-        "skin redness": skin * [0.022, -0.014, -0.008],
+        "skin warmth": skin * [0.014, -0.001, -0.028],
+        "skin redness": skin * [0.014, -0.012, -0.008],
         "hair lightness": hair * [0.110, 0.088, 0.062] + layers["brows"] * [0.05, 0.04, 0.025],
         "hair redness": (hair + 0.5 * layers["brows"]) * [0.050, 0.002, -0.022],
         "hair greyness": (hair + 0.6 * layers["brows"]) * [-0.012, 0.010, 0.028],
@@ -111,7 +111,7 @@ def _named(layers, mean) -> dict[str, np.ndarray]:
         "sideburns": bell(side - 0.27, 0.08) * bell(y + 0.13, 0.06) * bell(z - 0.06, 0.05) * fade * 0.30 * skin,
         "brow lightness": layers["brows"] * [0.070, 0.055, 0.040],
         "brow thickness": (brow_edge + 0.2 * layers["brows"]) * (BROW - SKIN) * 0.35,
-        "brow height": layers["brows"] * np.tanh((y - 0.095) / 0.008)[:, None] * (BROW - SKIN) * 0.18,
+        "brow height": layers["brows"] * np.tanh((y - 0.095) / 0.008)[:, None] * (BROW - SKIN) * 0.28,
         "lip redness": layers["lips"] * [0.030, -0.055, -0.040],
         "lip lightness": layers["lips"] * [0.070, 0.060, 0.055],
         "iris blueness": iris * [-0.085, 0.010, 0.120],
@@ -120,9 +120,9 @@ def _named(layers, mean) -> dict[str, np.ndarray]:
         "beard": layers["beard"] * fade * 0.26,
         "moustache": layers["moustache"] * fade * 0.26,
         "cheeks": cheeks * [0.020, -0.035, -0.028],
-        "nose": nose * [0.015, -0.030, -0.025],
+        "nose": nose * [0.014, -0.034, -0.028],
         "neck": neck * [-0.050, -0.045, -0.035],
-        "ears": ears * [0.020, -0.030, -0.025],
+        "ears": ears * [0.018, -0.036, -0.030],
     }
 
 
@@ -133,7 +133,7 @@ def _fields(layers) -> dict[str, np.ndarray]:
     modes = {}
     plans = (
         [("freckles", k, 7.0 + 2.0 * k, 0.020 / (1 + 0.15 * k)) for k in range(FRECKLES)]
-        + [("blotches", k, 1.2 + 0.25 * k, 0.020 / (1 + 0.12 * k)) for k in range(BLOTCHES)]
+        + [("blotches", k, 1.2 + 0.25 * k, 0.015 / (1 + 0.12 * k)) for k in range(BLOTCHES)]
         + [("lopsided", k, 1.0 + 0.4 * k, 0.014 / (1 + 0.15 * k)) for k in range(LOPSIDED)]
     )
     for name, k, frequency, deviation in plans:

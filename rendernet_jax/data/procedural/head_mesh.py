@@ -16,6 +16,7 @@ from .parts import turn
 CELLS = 40  # of a cube's edge, even; the mesh has 6 CELLS^2 + 2 vertices
 CENTRE = np.array([0.0, 0.02, -0.02], np.float32)  # from which every point of the surface is seen
 EYE = np.array([0.112, 0.012, 0.30])  # of x > 0
+NOSE = np.array([0.0, -0.11, 0.43])
 MOUTH = np.array([0.0, -0.245, 0.36])
 COLLAR = -0.6  # y of the flat bottom
 _REACH = 0.85  # of the rays
@@ -25,7 +26,7 @@ _SMOOTHINGS = 2  # passes, which take off what grazing rays leave ragged
 
 @functools.cache
 def sphere() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Unit directions [V, 3] (denser towards face, eyes and mouth), outward faces [F, 3], mirror image [V] in x = 0."""
+    """Unit directions [V, 3] (denser towards eyes, nose and mouth), outward faces [F, 3], mirror image [V] in x = 0."""
     n = CELLS
     lattice = np.stack(np.meshgrid(*[np.arange(n + 1)] * 3, indexing="ij"), -1).reshape(-1, 3)
     lattice = lattice[((lattice == 0) | (lattice == n)).any(1)]
@@ -34,7 +35,7 @@ def sphere() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     mirrored = index[n - lattice[:, 0], lattice[:, 1], lattice[:, 2]]
     cube = np.tan((2 * lattice / n - 1) * np.pi / 4)
     directions = _unit(_unit(cube) + [0, 0, 0.35])  # conformal, and 1.35 times as fine in front
-    for centre, spread, pull in ((EYE, 0.2, 0.5), (EYE * [-1, 1, 1], 0.2, 0.5), (MOUTH, 0.24, 0.4)):
+    for centre, spread, pull in ((NOSE, 0.2, 0.35), (MOUTH, 0.24, 0.4), (EYE, 0.2, 0.5), (EYE * [-1, 1, 1], 0.2, 0.5)):
         offset = directions - _unit(centre - CENTRE)
         near = np.exp(-(offset**2).sum(1, keepdims=True) / (2 * spread**2))
         directions = _unit(directions - pull * near * offset)
