@@ -44,32 +44,17 @@ class Encoder:
 
 @dataclasses.dataclass(frozen=True)
 class Texture:
-    """How a texture vector becomes channels of an object grid.
+    """How a texture vector becomes channels of an object grid, see :mod:`rendernet_jax.texture`.
 
-    In vector-matrix form (:mod:`rendernet_jax.vector_matrix`, whose sizes these are), each channel in [0, 1]; or, if
-    ``dense`` is not 0, as in the code of 2018: a dense layer to a grid of that many cells a side, then 3D convolutions.
+    As colours in [0, 1] by a map around the object; or, if ``dense`` is not 0, as in the code of 2018: a dense layer to
+    a grid of that many cells a side, half of the object grid's, then 3D convolutions.
     """
 
     vector: int = 40  # numbers
     channels: int = 3
     grid: int = 64  # cells on a side
-    patch: int = 4
-    hidden: int = 96
-    seed: int = 8
-    pictures: tuple[int, int] = (48, 48)
-    profile: int = 32
-    products: int = 12  # for each channel and pair of axes
+    columns: int = 96  # of the map, all around
     dense: int = 0
-
-    @property
-    def points(self) -> int:
-        """Points on a side of the finest lattice."""
-        return self.grid // self.patch
-
-    @property
-    def rank(self) -> int:
-        """Products for each pair of axes."""
-        return self.products * self.channels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -258,10 +243,10 @@ PRESETS |= {
         channels=4,
         paint=Paint(
             stages=(
-                Stage(48, 1, resample=-1),
-                Stage(80, 3, blocks=2, resample=-1),
-                Stage(48, 1, blocks=1, resample=1),
-                Stage(24, 1, resample=1),
+                Stage(32, 1, resample=-1),
+                Stage(56, 3, blocks=1, resample=-1),
+                Stage(32, 1, blocks=1, resample=1),
+                Stage(16, 1, resample=1),
             ),
             texture=Texture(),
         ),
@@ -283,7 +268,7 @@ PRESETS |= {
         channels=4,
         paint=Paint(
             stages=(Stage(8, 1, resample=-1), Stage(8, 1, resample=1)),
-            texture=Texture(vector=40, grid=16, hidden=8, seed=2, pictures=(4, 4), profile=4, products=2),
+            texture=Texture(grid=16, columns=12),
         ),
     ),
 }
@@ -350,8 +335,8 @@ def config_from_dict(fields: dict) -> Config:
             fields["encoder"] = dataclasses.replace(encoder, widths=tuple(encoder.widths))
         if fields.get("paint") is not None:
             paint = Paint(**fields["paint"])
-            texture = Texture(**{k: tuple(v) if isinstance(v, list) else v for k, v in paint.texture.items()})
-            fields["paint"] = Paint(tuple(Stage(**s) for s in paint.stages), texture, paint.begin)
+            stages = tuple(Stage(**s) for s in paint.stages)
+            fields["paint"] = Paint(stages, Texture(**paint.texture), paint.begin)
         return Config(**fields)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
