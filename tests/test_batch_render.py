@@ -78,6 +78,7 @@ def test_folder_with_everything(folder, tmp_path):
 
 def test_a_network_of_colours_draws_them_and_is_scored(tmp_path):
     config = preset("tiny-texture")
+    (tmp_path / "net").mkdir()
     weights.save_weights(tmp_path / "net", init(jax.random.key(0), config), config, {})
     corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 2) for z in (0, 1)], np.float32)
     faces = np.array([(0, 1, 3), (0, 3, 2), (4, 5, 7), (4, 7, 6), (0, 1, 5), (0, 5, 4), (2, 3, 7), (2, 7, 6)])

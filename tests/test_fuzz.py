@@ -18,7 +18,8 @@ from PIL import Image
 
 from rendernet_jax import batch_render, fit_file, weights
 from rendernet_jax.data import mesh_subprocess, meshes, shards
-from rendernet_jax.data.meshes import Mesh
+from rendernet_jax.data.mesh_parsing import glb, images, obj
+from rendernet_jax.data.meshes import Mesh, assemble
 from rendernet_jax.data.photo import load_photo
 from rendernet_jax.data.picture_files import decode_picture, open_pictures
 from rendernet_jax.data.picture_poses import parse_name, read_shots
@@ -245,6 +246,52 @@ def test_a_damaged_off_file_is_refused_or_gives_a_sound_mesh(tmp_path, count):
 
 
 @pytest.mark.parametrize("count", COUNTS)
+def test_a_damaged_glb_file_is_refused_or_gives_a_sound_mesh(tmp_path, count):
+    pytest.importorskip("open3d", exc_type=ImportError)
+    from test_mesh_materials import write_square
+
+    colors = {"COLOR_0": (np.full((4, 4), 99, np.uint8), {"normalized": True})}
+    path = write_square(tmp_path / "x.glb", colors, node={"rotation": [0.6, 0, 0, 0.8], "scale": [1, 2, 3]})
+    content, images = path.read_bytes(), 0
+
+    def attempt(changes):
+        nonlocal images
+        path.write_bytes(mutate(content, changes))
+        try:
+            mesh = assemble(glb.read(path))
+        except (*REFUSED, MemoryError):
+            return
+        assert mesh.faces.max() < len(mesh.vertices) and np.isfinite(mesh.vertices).all()
+        images += mesh.texture is not None and mesh.texture.materials[0].image is not None
+
+    fuzz(count, attempt)
+    assert images, "no picture got through: what is after it was not tried"
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_damaged_materials_of_an_obj_are_left_out(tmp_path, count):
+    Image.new("RGB", (2, 2)).save(tmp_path / "t.png")
+    mtl = b"newmtl a b\nKd 0.5 0.5 0.5\nmap_Kd -o 1 2 3 -s 1 t.png\nnewmtl c # d\nKd 1\nKd nan nan 1\nmap_Kd t.png\n"
+    text = (
+        b"mtllib x.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 1\nvt 0.5\nusemtl a b\nf 1/1 2/2 3/-1\nusemtl c\nf 1/2 3 2//1\n"
+    )
+
+    def attempt(changes):
+        (tmp_path / "x.mtl").write_bytes(mutate(mtl, changes))
+        materials = images.Materials(tmp_path / "x.obj")
+        numbers = obj.read_materials(tmp_path / "x.obj", [b"mtllib x.mtl"], materials)
+        assert all(isinstance(number, int) for number in numbers.values())
+        assert all(0 <= c <= 1 for color in materials.arrays().get("material_colors", []) for c in color)
+        try:
+            kept, uv, material = obj.recode(mutate(text, changes).split(b"\n"), {"a b": 0, "c": 1}, 2)
+        except REFUSED:
+            return
+        assert len(uv) == len(material) and set(material) <= {0, 1, 2}
+
+    fuzz(count, attempt)
+
+
+@pytest.mark.parametrize("count", COUNTS)
 def test_no_arrays_make_an_unsound_mesh(count):
     kinds = [np.float32, np.float64, np.int64, np.int32, np.uint8, bool, np.complex64]
     some = st.sampled_from(kinds).flatmap(lambda kind: arrays.arrays(kind, st.tuples(*[st.integers(0, 4)] * 2)))
@@ -273,7 +320,7 @@ from rendernet_jax.errors import InputError
 import open3d
 folder, counts = pathlib.Path(sys.argv[2]), collections.Counter()
 rng, pieces = np.random.default_rng(0), [piece.encode() for piece in PIECES.split(" ")]
-for valid in sorted(folder.glob("valid.*")):
+for valid in sorted(set(folder.glob("valid.*")) - {folder / "valid.mtl"}):
     for _ in range(int(sys.argv[3])):
         content = bytearray(valid.read_bytes())
         for _ in range(rng.integers(1, 6)):
@@ -320,6 +367,9 @@ def test_damaged_meshes_of_open3d_are_refused_or_sound(tmp_path):
     mesh = Mesh(corners, np.asarray([[0, 1, 2], [0, 1, 3], [1, 2, 3]]), corners)
     for suffix in (".obj", ".ply", ".stl", ".glb"):
         meshes.save_mesh(tmp_path / f"valid{suffix}", mesh)
+    (tmp_path / "valid.mtl").write_text("newmtl a\nKd 1 0.5 0\nnewmtl b\nKd 0 0 1\n")
+    plain = (tmp_path / "valid.obj").read_text()
+    (tmp_path / "valid.obj").write_text(f"mtllib valid.mtl\nvt 0 1\nusemtl a\nf 1/1 2 3/1\nusemtl b\n{plain}")
     command = [sys.executable, "-c", FORKS, str(pathlib.Path(__file__).parent), str(tmp_path), "2500"]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr

@@ -46,7 +46,7 @@ def test_round_trip_through_each_format(tmp_path, suffix):
 def test_obj_keeps_quads_parts_and_materials_and_drops_lines(tmp_path):
     text = "mtllib gone.mtl\no a\n" + "".join(f"v {v} 1 0 0\n" for v in SQUARE.splitlines()) + "usemtl red\nf 1 2 3 4\n"
     text += "o b\nv 0 0 1 0 1 0\nv 1 0 1 0 1 0\nv 0.5 2 1 0 1 0\n"
-    text += "vt 0 0\ng c\nusemtl blue\r\nf 5/1 6/1 \\\n 7/1\nl 1 2 3\np 4\n"
+    text += "vt 0 0\ng c\nusemtl blue\r\nf 1 2\nf 5/1 6/1 \\\n 7/1\nl 1 2 3\np 4\n"
     mesh = load_mesh(write(tmp_path / "a.obj", text))
     assert area(mesh) == pytest.approx(2) and len(mesh.faces) == 3
     assert sorted(map(tuple, np.unique(mesh.colors, axis=0))) == [(0, 1, 0), (1, 0, 0)]

@@ -55,7 +55,7 @@ def read_obj(o3d, path: Path) -> dict:
     Where there are vertex colours, a material's own colour is left out.
     """
     text = path.read_bytes().replace(b"\r\n", b"\n").replace(b"\\\n", b" ")
-    lines = text.split(b"\n")
+    lines = [line for line in text.split(b"\n") if not _is_edge(line)]
     kept = [line for line in lines if line.split(None, 1)[:1] in ([b"v"], [b"vt"], [b"vn"], [b"f"])]
     materials = images.Materials(path)
     libraries = [line for line in lines if line.split(None, 1)[:1] == [b"mtllib"]]
@@ -77,6 +77,11 @@ def read_obj(o3d, path: Path) -> dict:
         if "colors" in arrays:
             arrays["material_colors"] = np.ones_like(described["material_colors"])
     return arrays | {"notes": materials.notes}
+
+
+def _is_edge(line: bytes) -> bool:
+    """Whether an OBJ line is a face of less than three corners, over which Open3D loses its count."""
+    return line[:1].strip() in (b"f", b"") and line.split(None, 1)[:1] == [b"f"] and len(line.split(None, 3)) < 4
 
 
 def read_off(path: Path) -> dict:

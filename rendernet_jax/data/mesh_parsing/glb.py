@@ -18,6 +18,7 @@ from .images import Materials
 _TYPES = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
 _COMPRESSED = {"KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt_compression"}
+MAX_COUNT = 1 << 26  # of one array, which a file may ask for without holding it
 _WHITE = (1.0, 1.0, 1.0)
 
 
@@ -172,8 +173,8 @@ class _Reader:
         accessor = self.tree["accessors"][number]
         kind, count = np.dtype(_TYPES[accessor["componentType"]]).newbyteorder("<"), accessor["count"]
         width = _WIDTHS[accessor["type"]]
-        if count < 0:
-            raise ValueError("it counts below 0")
+        if not 0 <= count <= MAX_COUNT:
+            raise ValueError(f"it counts {count} vertices or corners, and at most {MAX_COUNT} are read")
         if "bufferView" in accessor:
             values = self._numbers(accessor["bufferView"], accessor.get("byteOffset", 0), kind, count, width)
         else:
