@@ -13,6 +13,7 @@ from rendernet_jax.data.sheet import picture_sheet, save_png
 from rendernet_jax.data.source import TARGETS
 from rendernet_jax.errors import InputError
 from rendernet_jax.rendering import DEFAULT_LIGHT, render_buffers, targets
+from rendernet_jax.training.step import make_grid
 
 KINDS = ("coverage", "binary")  # of voxels, which the views take in turn where the source has no ``kinds`` of its own
 _VIEWS = 16
@@ -40,15 +41,19 @@ class Evaluation:
         indices = [source.validation[place] for place in places.astype(int)]
         self._views = [(kind, source.views([index], kind)) for index, kind in zip(indices, itertools.cycle(kinds))]
         size = next(value.shape[1] for name, value in self._views[0][1].items() if name in TARGETS)
-        self._draw = jax.jit(lambda params, grid, pose: render_buffers(params, config, grid, Pose(**pose), size))
+        self._draw = jax.jit(
+            lambda params, view: render_buffers(
+                params, config, make_grid(params, config, view), Pose(**view["pose"]), size
+            )
+        )
         shown = self._views[:_SHEET_VIEWS] if before else []
-        self._before = [self._draw(before, view["grid"], view["pose"]) for _, view in shown]
+        self._before = [self._draw(before, _without_targets(view)) for _, view in shown]
 
     def __call__(self, params: dict, step: int) -> dict:
         strips, scores = [], []
         for number, (kind, view) in enumerate(self._views):
             target = {name: value for name, value in view.items() if name in TARGETS}
-            drawn = self._draw(params, view["grid"], view["pose"])
+            drawn = self._draw(params, _without_targets(view))
             pictures = _shade(self._config, target, drawn)
             scores.append(_score(pictures, kind))
             if "mask" in drawn:
@@ -64,6 +69,10 @@ class Evaluation:
         judged = [name for kind in self._kinds if (name := f"psnr_{shaded}_{kind}") in mean]
         judged = judged or [f"psnr_{output}" for output in pictures]
         return {"psnr": float(np.mean([mean[name] for name in judged])), **mean}
+
+
+def _without_targets(view: dict) -> dict:
+    return {name: value for name, value in view.items() if name not in TARGETS}
 
 
 def _strip(pictures: dict[str, list], before: dict[str, list]) -> dict[str, list]:
