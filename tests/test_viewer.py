@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rendernet_jax import camera, inverse, network, weights
+from rendernet_jax import camera, first_guess, inverse, network, shape_prior, weights
 from rendernet_jax.camera import Light, Pose
 from rendernet_jax.config import preset
 from rendernet_jax.data.inputs import Object
 from rendernet_jax.errors import InputError
+from rendernet_jax.first_guess import GuessConfig
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.rendering import render
 from rendernet_jax.viewer import fits, orbit, page, server, session
@@ -102,6 +103,22 @@ def test_the_object_never_leaves_the_camera_cube():
         assert pose.scale == scale and pose.azimuth == pytest.approx(0)
     with pytest.raises(InputError):
         orbit.pose_of_camera((1, 0, 0, 0), (0, 0, 4.0), 0.5)  # looks away
+
+
+def test_a_light_is_held_over_the_picture():
+    before = Light(ambient=0.25)
+    for place, wanted in {
+        (0.0, 0.0): (0, 0, 1),
+        (1.0, 0.0): (1, 0, 0),
+        (-1.0, 0.0): (-1, 0, 0),
+        (0.0, 1.0): (0, 1, 0),
+        (0.5, 0.0): (0.5**0.5, 0, 0.5**0.5),
+        (0.0, -1.5): (0, -(0.5**0.5), -(0.5**0.5)),
+        (3.0, 4.0): (0, 0, -1),
+    }.items():
+        light = orbit.light_under(*place, before)
+        np.testing.assert_allclose(camera.direction(light.azimuth, light.elevation), wanted, atol=1e-6)
+        assert light.ambient == 0.25
 
 
 # --- what is drawn ---------------------------------------------------------------------------------------------------
@@ -262,3 +279,19 @@ def test_a_fit_becomes_steps_of_plain_numbers():
     assert look == dataclasses.replace(look)
     (step,) = fits.follow(iter(found[:1]), 1, lambda point: jnp.zeros((1, 2, 2, 2, 1)))
     assert step.grid.shape == (1, 2, 2, 2, 1)
+
+
+@pytest.mark.optax
+def test_a_fit_of_unknown_shape_shows_shapes_on_the_way(painter, monkeypatch):
+    prior, guess = shape_prior.PRESETS["tiny"], GuessConfig(latent=12, widths=(8,), hidden=8)
+    monkeypatch.setattr(weights, "load_prior", lambda: (shape_prior.init(jax.random.key(0), prior), prior))
+    monkeypatch.setattr(weights, "load_guess", lambda: (first_guess.init(jax.random.key(1), guess), guess))
+    small = inverse.ShapeSettings(shapes=2, azimuths=4, sizes=(16, 16), size=SIZE, steps=(1, 20), candidates=(2, 1))
+    monkeypatch.setattr(inverse, "ShapeSettings", lambda: small)
+    mask = np.zeros((SIZE, SIZE, 1), np.float32)
+    mask[8:24, 10:22] = 1.0
+    photo = types.SimpleNamespace(picture=0.5 * np.ones((SIZE, SIZE, 3), np.float32), mask=mask)
+    steps = list(fits.start(fits.WITH_SHAPE, painter, photo, make_object().grid))
+    assert steps[-1].done == 1.0 and [s.done for s in steps] == sorted(s.done for s in steps)
+    assert all(s.grid.shape == (1, 16, 16, 16, 1) and 0 <= s.grid.min() <= s.grid.max() <= 1 for s in steps)
+    assert np.abs(steps[-1].grid - steps[0].grid).max() > 0
