@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rendernet_jax import camera, first_guess, inverse, network, shape_prior, weights
+from rendernet_jax import camera, inverse, network, shape_prior, weights
 from rendernet_jax.camera import Light, Pose
 from rendernet_jax.config import preset
 from rendernet_jax.data.inputs import Object
@@ -281,17 +281,22 @@ def test_a_fit_becomes_steps_of_plain_numbers():
     assert step.grid.shape == (1, 2, 2, 2, 1)
 
 
-@pytest.mark.optax
 def test_a_fit_of_unknown_shape_shows_shapes_on_the_way(painter, monkeypatch):
     prior, guess = shape_prior.PRESETS["tiny"], GuessConfig(latent=12, widths=(8,), hidden=8)
-    monkeypatch.setattr(weights, "load_prior", lambda: (shape_prior.init(jax.random.key(0), prior), prior))
-    monkeypatch.setattr(weights, "load_guess", lambda: (first_guess.init(jax.random.key(1), guess), guess))
-    small = inverse.ShapeSettings(shapes=2, azimuths=4, sizes=(16, 16), size=SIZE, steps=(1, 20), candidates=(2, 1))
-    monkeypatch.setattr(inverse, "ShapeSettings", lambda: small)
-    mask = np.zeros((SIZE, SIZE, 1), np.float32)
-    mask[8:24, 10:22] = 1.0
-    photo = types.SimpleNamespace(picture=0.5 * np.ones((SIZE, SIZE, 3), np.float32), mask=mask)
+    made = jax.jit(shape_prior.init, static_argnums=1)(jax.random.key(0), prior), prior
+    monkeypatch.setattr(weights, "load_prior", lambda: made)
+    monkeypatch.setattr(weights, "load_guess", lambda: ("guess", guess))
+    latents = 9.0 * jax.random.normal(jax.random.key(1), (2, 1, 12))
+
+    def fit_shape_steps(params, config, given_prior, picture, mask, settings, *, guess):
+        assert config == painter.config and given_prior is made and guess[0] == "guess" and picture == "picture"
+        for latent in latents:
+            yield inverse.Fit(Unknowns(jnp.ones((1, 7)), jnp.ones((1, 3)), jnp.ones((1, 1)), latent), jnp.ones(1), "s")
+
+    monkeypatch.setattr(inverse, "fit_shape_steps", fit_shape_steps)
+    photo = types.SimpleNamespace(picture="picture", mask="mask")
     steps = list(fits.start(fits.WITH_SHAPE, painter, photo, make_object().grid))
-    assert steps[-1].done == 1.0 and [s.done for s in steps] == sorted(s.done for s in steps)
-    assert all(s.grid.shape == (1, 16, 16, 16, 1) and 0 <= s.grid.min() <= s.grid.max() <= 1 for s in steps)
-    assert np.abs(steps[-1].grid - steps[0].grid).max() > 0
+    for step, latent in zip(steps, latents, strict=True):
+        np.testing.assert_array_equal(step.grid, inverse.grids(made, latent))
+    assert np.abs(steps[0].grid - steps[1].grid).max() > 0.01
+    assert 0 < steps[0].done < steps[1].done <= 1
