@@ -97,10 +97,14 @@ class Page:
 
         viser tells of drags on things alone: hence a sphere around the object, which is not drawn.
         """
-        radius = 0.5 * 3**0.5  # of the object cube's corners
-        unseen = {"opacity": 0.0, "cast_shadow": False, "receive_shadow": False}
-        unseen["wireframe"] = True  # filled, it would be shaded all the same, which is slow without a GPU
-        sphere = self._client.scene.add_icosphere("around", radius, **unseen)
+        sphere = self._client.scene.add_icosphere(
+            "around",
+            0.5 * 3**0.5,  # to the corners of the object cube
+            wireframe=True,  # filled, it would be shaded all the same, which is slow without a GPU
+            opacity=0.0,
+            cast_shadow=False,
+            receive_shadow=False,
+        )
 
         async def drag(event):  # viser keeps the order of what is async
             self._guard("Light", self._drag_light, event.end_screen_pos)
