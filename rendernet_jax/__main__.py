@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> None:
         return
     name, *flags = arguments
     if name not in known:
-        sys.exit(f"launcher: expected one of {', '.join(known)}, got {name!r}")
+        sys.exit(f"error: launcher: expected one of {', '.join(known)}, got {name!r}; correct the name")
     folder, package = launcher_folder()
     if package == "experiments":
         sys.path.insert(0, str(folder.parent))

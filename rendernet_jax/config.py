@@ -339,7 +339,8 @@ def config_from_dict(fields: dict) -> Config:
             fields["paint"] = Paint(stages, Texture(**paint.texture), paint.begin)
         return Config(**fields)
     except (KeyError, TypeError, ValueError) as error:
+        wrong = f"no {error}" if isinstance(error, KeyError) else error
         raise InputError(
-            f"config: expected the keys {[f.name for f in dataclasses.fields(Config)]}, got {error}; use weights "
-            "made by this version"
+            f"config: expected the keys {[f.name for f in dataclasses.fields(Config)]}, got {wrong}; use weights of a "
+            "renderer, made by this version"
         ) from error

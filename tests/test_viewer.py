@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rendernet_jax import camera, inverse, network, weights
+from rendernet_jax import camera, inverse, network, shape_prior, weights
 from rendernet_jax.camera import Light, Pose
 from rendernet_jax.config import preset
 from rendernet_jax.data.inputs import Object
 from rendernet_jax.errors import InputError
+from rendernet_jax.first_guess import GuessConfig
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.rendering import render
 from rendernet_jax.viewer import fits, orbit, page, server, session
@@ -102,6 +103,22 @@ def test_the_object_never_leaves_the_camera_cube():
         assert pose.scale == scale and pose.azimuth == pytest.approx(0)
     with pytest.raises(InputError):
         orbit.pose_of_camera((1, 0, 0, 0), (0, 0, 4.0), 0.5)  # looks away
+
+
+def test_a_light_is_held_over_the_picture():
+    before = Light(ambient=0.25)
+    for place, wanted in {
+        (0.0, 0.0): (0, 0, 1),
+        (1.0, 0.0): (1, 0, 0),
+        (-1.0, 0.0): (-1, 0, 0),
+        (0.0, 1.0): (0, 1, 0),
+        (0.5, 0.0): (0.5**0.5, 0, 0.5**0.5),
+        (0.0, -1.5): (0, -(0.5**0.5), -(0.5**0.5)),
+        (3.0, 4.0): (0, 0, -1),
+    }.items():
+        light = orbit.light_under(*place, before)
+        np.testing.assert_allclose(camera.direction(light.azimuth, light.elevation), wanted, atol=1e-6)
+        assert light.ambient == 0.25
 
 
 # --- what is drawn ---------------------------------------------------------------------------------------------------
@@ -262,3 +279,24 @@ def test_a_fit_becomes_steps_of_plain_numbers():
     assert look == dataclasses.replace(look)
     (step,) = fits.follow(iter(found[:1]), 1, lambda point: jnp.zeros((1, 2, 2, 2, 1)))
     assert step.grid.shape == (1, 2, 2, 2, 1)
+
+
+def test_a_fit_of_unknown_shape_shows_shapes_on_the_way(painter, monkeypatch):
+    prior, guess = shape_prior.PRESETS["tiny"], GuessConfig(latent=12, widths=(8,), hidden=8)
+    made = jax.jit(shape_prior.init, static_argnums=1)(jax.random.key(0), prior), prior
+    monkeypatch.setattr(weights, "load_prior", lambda: made)
+    monkeypatch.setattr(weights, "load_guess", lambda: ("guess", guess))
+    latents = 9.0 * jax.random.normal(jax.random.key(1), (2, 1, 12))
+
+    def fit_shape_steps(params, config, given_prior, picture, mask, settings, *, guess):
+        assert config == painter.config and given_prior is made and guess[0] == "guess" and picture == "picture"
+        for latent in latents:
+            yield inverse.Fit(Unknowns(jnp.ones((1, 7)), jnp.ones((1, 3)), jnp.ones((1, 1)), latent), jnp.ones(1), "s")
+
+    monkeypatch.setattr(inverse, "fit_shape_steps", fit_shape_steps)
+    photo = types.SimpleNamespace(picture="picture", mask="mask")
+    steps = list(fits.start(fits.WITH_SHAPE, painter, photo, make_object().grid))
+    for step, latent in zip(steps, latents, strict=True):
+        np.testing.assert_array_equal(step.grid, inverse.grids(made, latent))
+    assert np.abs(steps[0].grid - steps[1].grid).max() > 0.01
+    assert 0 < steps[0].done < steps[1].done <= 1

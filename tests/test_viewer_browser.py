@@ -23,7 +23,20 @@ FLAGS = (
     "--disable-component-update --disable-sync --use-angle=swiftshader --enable-unsafe-swiftshader"
 ).split()
 WINDOW = {"width": 1200, "height": 900}
-OBJECT = {"x": 320, "y": 0, "width": 540, "height": 900}  # beside messages and the panel
+OBJECT = {"x": 200, "y": 190, "width": 480, "height": 590}  # between messages and the panel
+MIDDLE = (440, 450)
+# Pictures that the browser decoded before the next one came, and so showed.
+COUNT_SHOWN = """
+window.shown = 0;
+let newest = null;
+const create = URL.createObjectURL.bind(URL), revoke = URL.revokeObjectURL.bind(URL);
+URL.createObjectURL = (blob) => {
+  const url = create(blob);
+  if (blob.type === "image/jpeg") newest = url;
+  return url;
+};
+URL.revokeObjectURL = (url) => { if (url === newest) window.shown++; revoke(url); };
+"""
 CUBE = "OFF\n4 4 0\n0 0 0\n1 0 0\n0 1 0\n0 0 1\n3 0 2 1\n3 0 1 3\n3 1 2 3\n3 0 3 2\n"
 PATIENCE = 240_000  # milliseconds; machines may be busy
 
@@ -115,6 +128,17 @@ def upload(page, button, path) -> None:
     chooser.value.set_files(path)
 
 
+def drag(page, until, by=(8, 2), pause=60, up=True) -> None:
+    """From the middle of the picture, in ``until`` steps of ``by`` pixels and ``pause`` milliseconds."""
+    page.mouse.move(*MIDDLE)
+    page.mouse.down()
+    for step in range(until):
+        page.mouse.move(MIDDLE[0] + by[0] * step, MIDDLE[1] + by[1] * step)
+        page.wait_for_timeout(pause)
+    if up:
+        page.mouse.up()
+
+
 def save(page, button) -> bytes:
     with page.expect_download() as download:
         page.get_by_role("button", name=button, exact=True).click()
@@ -128,17 +152,53 @@ def psnr(one, other) -> float:
 def test_dragging_orbits_coarsely_and_rests_sharply(page):
     before = look(page)
     keep(page, "1_loaded")
-    page.mouse.move(500, 450)
-    page.mouse.down()
-    for step in range(15):
-        page.mouse.move(500 + 8 * step, 450 + 2 * step)
-        page.wait_for_timeout(60)
+    drag(page, until=15, up=False)
     page.get_by_text(re.compile("256 x 256: ")).wait_for()
     keep(page, "2_moving")
     page.mouse.up()
     wait_for_rest(page)
     keep(page, "3_turned")
     assert differ(look(page), before) > 0.02
+
+
+@pytest.mark.parametrize("by", ["key", "checkbox"])
+def test_dragging_moves_the_light(page, by):
+    from playwright import sync_api
+
+    before, sliders = look(page), [page.get_by_role("slider").nth(index) for index in range(2)]
+    if by == "key":
+        page.keyboard.down("Shift")
+    else:
+        page.get_by_label("drag moves the light").check()
+    drag(page, until=15, by=(-12, -4))
+    page.keyboard.up("Shift")
+    for slider, degrees in zip(sliders, ("-33", "10"), strict=True):
+        sync_api.expect(slider).to_have_attribute("aria-valuenow", degrees, timeout=PATIENCE)
+    wait_for_rest(page)
+    keep(page, f"dragged_light_by_{by}")
+    assert differ(look(page), before) > 0.02
+    covered = lambda picture: picture.max(axis=2) < 0.97  # noqa: E731
+    assert (covered(look(page)) != covered(before)).mean() < 0.1, "the camera stayed"
+
+
+def test_pictures_follow_a_drag(browser, address):
+    """Prints pictures a second; `-s` shows them. A browser without a GPU takes a core for itself at full resolution."""
+    for name, query in (("in full resolution", ""), ("in a fifth of it", "/?fixedDpr=0.2")):
+        page = browser.new_context(viewport=WINDOW).new_page()
+        page.set_default_timeout(PATIENCE)
+        page.add_init_script(COUNT_SHOWN)
+        page.goto(address + query)
+        page.get_by_text(re.compile("512 x 512: ")).wait_for()
+        page.wait_for_timeout(3000)
+        page.evaluate("shown = 0")
+        began = time.time()
+        while time.time() - began < 6:
+            drag(page, until=40, by=(3, 1), pause=25)
+        rate = page.evaluate("shown") / (time.time() - began)
+        timing = page.get_by_text(re.compile(r"\d+ x \d+: ")).inner_text()
+        print(f"\nwindow drawn {name}: {rate:.1f} pictures a second; the server says {timing}")
+        assert rate > 1
+        page.context.close()
 
 
 def test_each_browser_has_its_own_shader_and_light(page, browser, address):
@@ -199,9 +259,22 @@ def test_pictures_are_saved_and_fitted(page, tmp_path):
     found = Image.open(io.BytesIO(save(page, "Picture")))
     grey = [np.asarray(image.convert("L"), np.float32) / 255 for image in (picture, found)]
     assert psnr(*grey) > 25
-    page.mouse.move(500, 450)
-    page.mouse.down()
-    page.mouse.move(620, 450, steps=10)
-    page.mouse.up()
+    drag(page, until=10, by=(12, 0))
     wait_for_rest(page)
     keep(page, "11_orbited")
+
+
+def test_a_photo_is_fitted_without_a_shape(page, tmp_path):
+    (tmp_path / "photo.png").write_bytes(save(page, "Picture"))
+    choose(page, "view and light, of this object", "shape, too (rough; seats alone)")
+    upload(page, "Photo", tmp_path / "photo.png")
+    page.get_by_text(re.compile(r"fitted shape: 64 x 64 x 64 voxels")).wait_for(timeout=5 * PATIENCE)
+    keep(page, "12_fitting_shape")
+    page.get_by_role("progressbar").wait_for(state="detached", timeout=5 * PATIENCE)
+    wait_for_rest(page)
+    keep(page, "13_fitted_shape")
+    before = look(page)
+    drag(page, until=10, by=(12, 0))
+    wait_for_rest(page)
+    keep(page, "14_orbited_shape")
+    assert differ(look(page), before) > 0.02

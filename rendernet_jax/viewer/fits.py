@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator
 import jax
 import numpy as np
 
-from rendernet_jax import inverse
+from rendernet_jax import inverse, weights
 from rendernet_jax.camera import Light, Pose
 from rendernet_jax.data.photo import Photo
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.viewer.painter import Painter
+
+WITH_SHAPE = "shape, too (rough; seats alone)"
+KINDS = ("view and light, of this object", WITH_SHAPE)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,11 +29,27 @@ class Step:
     grid: np.ndarray | None = None  # [1, X, Y, Z, 1], where the shape is fitted, too
 
 
-def fit_known_shape(painter: Painter, photo: Photo, grid: np.ndarray) -> Iterator[Step]:
-    """Pose, light and albedo of a shape ``[1, X, Y, Z, 1]`` in a photo; raises what ``inverse.fit_steps`` raises."""
+def start(kind: str, painter: Painter, photo: Photo, grid: np.ndarray) -> Iterator[Step]:
+    """Steps of a fit to a photo, of one of :data:`KINDS`: of the shape ``[1, X, Y, Z, 1]`` shown, or of any.
+
+    Raises:
+        InputError: what the photo or the network cannot be fitted with; see ``inverse.fit_steps``.
+    """
+    return _fit_shape(painter, photo) if kind == WITH_SHAPE else _fit_known_shape(painter, photo, grid)
+
+
+def _fit_known_shape(painter: Painter, photo: Photo, grid: np.ndarray) -> Iterator[Step]:
     settings = inverse.Settings()
     steps = inverse.fit_steps(painter.params, painter.config, photo.picture, photo.mask, grid, settings)
     return follow(steps, inverse.count_reports(settings))
+
+
+def _fit_shape(painter: Painter, photo: Photo) -> Iterator[Step]:
+    prior, guess, settings = weights.load_prior(), weights.load_guess(), inverse.ShapeSettings()
+    network, target = (painter.params, painter.config), (photo.picture, photo.mask)
+    steps = inverse.fit_shape_steps(*network, prior, *target, settings, guess=guess)
+    voxels = lambda point: inverse.grids(prior, point.latent[None])  # noqa: E731
+    return follow(steps, inverse.count_shape_reports(settings), voxels)
 
 
 def follow(

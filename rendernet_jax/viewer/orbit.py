@@ -1,11 +1,11 @@
-"""The browser's camera, which orbits in the object's space, as a pose, and back."""
+"""What the mouse means: the browser's camera as a pose, and back; a place in the picture as a light."""
 
 import math
 
 import numpy as np
 
 from rendernet_jax import camera
-from rendernet_jax.camera import Pose
+from rendernet_jax.camera import Light, Pose
 
 INVERSE_DISTANCE = 0.3  # of the first view: half the tangent of what a portrait lens sees
 _LEAST_DISTANCE = 0.05  # inverse; a browser's camera cannot be orthographic
@@ -46,6 +46,23 @@ def pose_of_camera(wxyz, position, fov: float) -> Pose:
     matrix[:3, :3], matrix[:3, 3] = turn.T, -turn.T @ np.asarray(position, np.float64)
     pose = camera.pose_from_opencv(matrix, fov)
     return pose.replace(scale=min(max(pose.scale, SCALES[0]), SCALES[1]))
+
+
+def light_under(x: float, y: float, light: Light) -> Light:
+    """``light`` with the direction of one that is held over a place in the picture; plain numbers.
+
+    Over the middle it is a headlight; half the picture's height away it comes from that side, and further out more and
+    more from behind, until it is right behind the object at twice that.
+
+    Args:
+        x, y: right and up from the picture's middle, in halves of its height.
+        light: gives the rest.
+    """
+    distance = math.hypot(x, y)
+    angle = 0.5 * math.pi * min(distance, 2.0)  # from the line of sight
+    sideways = math.sin(angle) / max(distance, 1e-9)
+    azimuth = math.atan2(sideways * x, math.cos(angle))
+    return light.replace(azimuth=azimuth, elevation=math.asin(min(1.0, max(-1.0, sideways * y))))
 
 
 def camera_of_pose(pose: Pose) -> dict[str, np.ndarray | float]:

@@ -39,6 +39,8 @@ class Page:
         client.camera.min_orbit_distance, client.camera.max_orbit_distance = least, most
         self._add_widgets()
         client.camera.on_update(lambda _: self._guard("Camera", self._follow_camera))
+        if session.painter.relights:
+            self._add_light_drag()
         self._thread = threading.Thread(target=self._draw_forever, daemon=True)
         self._thread.start()
 
@@ -63,8 +65,11 @@ class Page:
                     ("light from above", 90, "light_elevation_deg"),
                 )
             ]
+            self._drag = gui.add_checkbox(
+                "drag moves the light", False, disabled=not painter.relights, hint="Or hold Shift while you drag."
+            )
         for widget in (self._output, self._size, *self._light):
-            widget.on_update(lambda _: self._guard("Picture", self._follow_widgets))
+            widget.on_update(lambda event: event.client and self._guard("Picture", self._follow_widgets))
         with gui.add_folder("Object"):
             self._name = gui.add_markdown(_describe(session.thing))
             self._up = gui.add_dropdown("up axis of meshes", ("y", "z"))
@@ -77,7 +82,8 @@ class Page:
             self._button(gui.add_button("Ray trace"), "Ray trace", self._trace)
             self._reference = gui.add_image(np.ones((_BESIDE, _BESIDE, 3)), label="ray traced", visible=False)
             self._score = gui.add_markdown("")
-        with gui.add_folder("Fit a photo of this object"):
+        with gui.add_folder("Fit a photo"):
+            self._shape = gui.add_dropdown("find its", fits.KINDS)
             self._button(gui.add_upload_button("Photo", mime_type="image/*"), "Fit", self._fit)
             self._photo = gui.add_image(np.ones((_BESIDE, _BESIDE, 3)), label="photo", visible=False)
             self._progress = gui.add_progress_bar(0.0, visible=False)
@@ -85,6 +91,31 @@ class Page:
         with gui.add_folder("Save"):
             self._button(gui.add_button("Picture"), "Save", self._save_picture)
             self._button(gui.add_button("Turntable"), "Save", self._save_turntable)
+
+    def _add_light_drag(self) -> None:
+        """The mouse moves the light while Shift is held, or always where the checkbox says so.
+
+        viser tells of drags on things alone: hence a sphere around the object, which is not drawn.
+        """
+        sphere = self._client.scene.add_icosphere(
+            "around",
+            0.5 * 3**0.5,  # to the corners of the object cube
+            wireframe=True,  # filled, it would be shaded all the same, which is slow without a GPU
+            opacity=0.0,
+            cast_shadow=False,
+            receive_shadow=False,
+        )
+
+        async def drag(event):  # viser keeps the order of what is async
+            self._guard("Light", self._drag_light, event.end_screen_pos)
+
+        sphere.on_drag("left", modifier="shift")(drag)
+
+        @self._drag.on_update
+        def _(_):
+            sphere.remove_drag_callback(drag)
+            for modifier in ("shift", None) if self._drag.value else ("shift",):
+                sphere.on_drag("left", modifier=modifier)(drag)
 
     def _button(self, button, title: str, action: Callable) -> None:
         """Call ``action``, of the uploaded file if there is one, when a button is used; not twice at once."""
@@ -121,6 +152,19 @@ class Page:
             eye = self._client.camera
             self._change(pose=orbit.pose_of_camera(eye.wxyz, eye.position, eye.fov))
 
+    def _drag_light(self, place: tuple[float, float]) -> None:
+        """Light from above a place, of which (0, 0) is the top left of the window, (1, 1) its bottom right."""
+        eye = self._client.camera
+        right, up = (2.0 * place[0] - 1.0) * eye.image_width / max(1, eye.image_height), 1.0 - 2.0 * place[1]
+        self._light_up(orbit.light_under(right, up, self._session.look.light))
+
+    def _light_up(self, light: camera.Light, **fields) -> None:
+        """Change the light, and perhaps more; the sliders follow."""
+        self._change(light=light, **fields)
+        angles = camera.light_to_degrees(light)
+        for slider, key in zip(self._light, camera.LIGHT_KEYS, strict=True):
+            slider.value = float(np.clip(round(angles[key]), slider.min, slider.max))
+
     def _follow_widgets(self) -> None:
         look = {"output": self._output.value, "size": int(self._size.value)}
         azimuth, elevation = (float(slider.value) for slider in self._light)
@@ -135,16 +179,22 @@ class Page:
         self._wake.set()
 
     def _load(self, file) -> None:
+        if self._fitting:
+            raise InputError("load: a fit is running; wait for its end")
         self._name.content = f"reading {file.name}"
         try:
             with _as_file(file, SUFFIXES + VOXEL_SUFFIXES) as path:
                 channels = self._session.painter.config.channels
                 thing = read_object(path, self._up.value, self._occupancy.value, channels=channels)
-            self._session.load(dataclasses.replace(thing, path=pathlib.Path(file.name)))
+            self._show_object(dataclasses.replace(thing, path=pathlib.Path(file.name)))
         finally:
             self._name.content = _describe(self._session.thing)
-        self._reference.visible, self._score.content = False, ""
         self._change(albedo=None)
+
+    def _show_object(self, thing: Object) -> None:
+        self._session.load(thing)
+        self._name.content = _describe(thing)
+        self._reference.visible, self._score.content = False, ""  # of what was shown before
 
     def _show_voxels(self) -> None:
         self._voxels.visible = self._with_voxels.value
@@ -182,8 +232,10 @@ class Page:
         try:
             self._fitting = True
             self._photo.image, self._photo.visible, self._progress.visible = to_bytes(photo.picture), True, True
-            self._progress.value, self._stage.content = 0.0, "searching every direction"
-            for step in fits.fit_known_shape(self._session.painter, photo, self._session.thing.grid):
+            self._progress.value, self._stage.content = 0.0, "searching"
+            for step in fits.start(self._shape.value, self._session.painter, photo, self._session.thing.grid):
+                if self._closed:  # nobody looks any more
+                    return
                 self._show_step(step)
             self._client_looks(step.pose)
         finally:
@@ -194,11 +246,8 @@ class Page:
         self._progress.value = 100.0 * step.done
         self._stage.content = f"{step.stage}: loss {step.loss:.2e}"
         if step.grid is not None:
-            self._session.load(Object(pathlib.Path("fitted shape"), step.grid, "prior", None))
-        self._change(pose=step.pose, light=step.light, albedo=step.albedo)
-        angles = camera.light_to_degrees(step.light)
-        for slider, key in zip(self._light, camera.LIGHT_KEYS, strict=True):
-            slider.value = float(np.clip(round(angles[key]), slider.min, slider.max))
+            self._show_object(Object(pathlib.Path("fitted shape"), step.grid, "prior", None))
+        self._light_up(step.light, pose=step.pose, albedo=step.albedo)
 
     def _client_looks(self, pose: camera.Pose) -> None:
         """Put the browser's camera where the pose is seen from, so that the mouse orbits from there."""

@@ -44,6 +44,7 @@ def serve(painter: Painter, thing: Object, host: str, port: int, tell: Callable[
     except OSError as error:
         raise InputError(f"--host, --port: cannot listen on {host}:{port} ({error}); choose others") from error
     server.gui.configure_theme(show_logo=False, show_share_button=False)  # sharing would go through another's server
+    server.gui.main_panel.dock_right()  # beside the picture, not over it
     server.scene.set_up_direction("+y")
     first = orbit.camera_of_pose(FIRST_POSE)
     server.initial_camera.position, server.initial_camera.look_at = first["position"], first["look_at"]
