@@ -104,7 +104,7 @@ def _named(layers, mean) -> dict[str, np.ndarray]:
         "skin redness": skin * [0.014, -0.012, -0.008],
         "hair lightness": hair * [0.110, 0.088, 0.062] + layers["brows"] * [0.05, 0.04, 0.025],
         "hair redness": (hair + 0.5 * layers["brows"]) * [0.038, 0.001, -0.022],
-        "hair greyness": (hair + 0.6 * layers["brows"]) * [-0.010, 0.007, 0.020],
+        "hair coolness": (hair + 0.6 * layers["brows"]) * [0.006, -0.003, 0.020],
         "hair at the crown": hair * top * (SKIN - HAIR) * 0.35,
         "hair at the back": hair * bell(z + 0.4, 0.25) * [-0.07, -0.055, -0.04],
         "hairline": edge * fade * 0.28,
