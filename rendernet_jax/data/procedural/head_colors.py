@@ -91,7 +91,7 @@ def _named(layers, mean) -> dict[str, np.ndarray]:
     def bell(value, width):
         return np.exp(-((value / width) ** 2))[:, None]
 
-    edge = bell(hair_line(points), 0.03)
+    edge = bell(hair_line(points), 0.035)
     top = bell(np.hypot(x, z - 0.08), 0.17) * (0.5 + 0.5 * np.tanh((y - 0.3) / 0.04))[:, None]
     cheeks = bell(side - 0.15, 0.06) * bell(y + 0.1, 0.07) * skin
     nose = bell(side, 0.06) * bell(y + 0.1, 0.05) * (0.5 + 0.5 * np.tanh((z - 0.36) / 0.02))[:, None] * skin
@@ -103,11 +103,11 @@ def _named(layers, mean) -> dict[str, np.ndarray]:
         "skin warmth": skin * [0.014, -0.001, -0.028],
         "skin redness": skin * [0.014, -0.012, -0.008],
         "hair lightness": hair * [0.110, 0.088, 0.062] + layers["brows"] * [0.05, 0.04, 0.025],
-        "hair redness": (hair + 0.5 * layers["brows"]) * [0.038, 0.001, -0.022],
-        "hair coolness": (hair + 0.6 * layers["brows"]) * [0.006, -0.003, 0.020],
+        "hair redness": (hair + 0.5 * layers["brows"]) * [0.050, 0.002, -0.022],
+        "hair greyness": (hair + 0.6 * layers["brows"]) * [-0.012, 0.010, 0.028],
         "hair at the crown": hair * top * (SKIN - HAIR) * 0.35,
         "hair at the back": hair * bell(z + 0.4, 0.25) * [-0.07, -0.055, -0.04],
-        "hairline": edge * fade * 0.28,
+        "hairline": edge * fade * 0.45,
         "sideburns": bell(side - 0.27, 0.08) * bell(y + 0.13, 0.06) * bell(z - 0.06, 0.05) * fade * 0.30 * skin,
         "brow lightness": layers["brows"] * [0.070, 0.055, 0.040],
         "brow thickness": (brow_edge + 0.2 * layers["brows"]) * (BROW - SKIN) * 0.35,
@@ -119,7 +119,7 @@ def _named(layers, mean) -> dict[str, np.ndarray]:
         "eye sockets": layers["sockets"] * [-0.070, -0.065, -0.050],
         "beard": layers["beard"] * fade * 0.26,
         "moustache": layers["moustache"] * fade * 0.26,
-        "cheeks": cheeks * [0.014, -0.026, -0.021],
+        "cheeks": cheeks * [0.020, -0.035, -0.028],
         "nose": nose * [0.014, -0.034, -0.028],
         "neck": neck * [-0.050, -0.045, -0.035],
         "ears": ears * [0.018, -0.036, -0.030],

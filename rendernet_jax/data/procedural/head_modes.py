@@ -113,4 +113,4 @@ def hair_line(points: np.ndarray) -> np.ndarray:
 
 def hair_cover() -> np.ndarray:
     """Share [V] of hair on the mean head."""
-    return 0.5 + 0.5 * np.tanh(hair_line(mean_surface()[0]) / 0.018)
+    return 0.5 + 0.5 * np.tanh(hair_line(mean_surface()[0]) / 0.012)
