@@ -22,12 +22,14 @@ from rendernet_jax.data.contact_sheet import contact_sheet
 from rendernet_jax.data.families import make_shape, vectors
 from rendernet_jax.data.meshes import Mesh, load_mesh, normalise
 from rendernet_jax.data.optional import import_open3d
+from rendernet_jax.data.procedural import morphable
 from rendernet_jax.data.sheet import save_png
 from rendernet_jax.data.tasks import Task
 from rendernet_jax.data.voxelise import sampled, voxelise
 from rendernet_jax.errors import InputError
 from rendernet_jax.files import lock_folder, remove_leftovers, seal, write_atomically, write_json
 
+MODEL = "morphable.npz"  # mean and bases, beside a data set of shapes that have vectors
 TIMEOUT = 900.0  # seconds for one shape
 _GENERATOR = 2  # another number whenever the same tasks and settings come to mean other bytes
 _REPORT_SECONDS = 30.0
@@ -190,6 +192,8 @@ def _build(tasks, output: pathlib.Path, settings: Settings, run_jobs, arguments:
         if not made:
             _clear(output)
             raise InputError(f"source: none of {len(tasks)} shapes could be made; the first: {bad[0].reason}")
+        if any(vectors(task.family, task.seed) for task in tasks if not task.path):
+            morphable.save_model(output / MODEL)  # what the vectors of its shards mean
         manifest = _make_manifest(plan, tasks, made, bad)
         save_png(output / "contact_sheet.png", contact_sheet(output, manifest))
         write_json(output / "manifest.json", manifest)
@@ -268,7 +272,7 @@ def _refuse_other(output: pathlib.Path, before: dict, finished: bool, difference
 
 def _clear(output: pathlib.Path) -> None:
     """Remove a data set's files, and no others."""
-    for name in ("manifest.json", "plan.json", "contact_sheet.png", "shards/*.npz"):
+    for name in ("manifest.json", "plan.json", "contact_sheet.png", MODEL, "shards/*.npz"):
         for file in output.glob(name):
             file.unlink()
     with contextlib.suppress(OSError):
