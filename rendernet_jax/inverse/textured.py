@@ -50,7 +50,7 @@ class TextureSettings:
     sizes: tuple[int, ...] = (64, 128)  # of the pictures, the first also of the search
     steps: tuple[int, ...] = (60, 60)  # at each of them, in tens
     candidates: tuple[int, ...] = (6, 2)  # how many are refined so
-    typical: float = 2e-3  # weight of mean squared deviations of the vectors, beside that of mean squared pixels
+    typical: float = 1e-4  # weight of mean squared deviations of the vectors, beside that of mean squared pixels
 
 
 def fit_textured(params: dict, config: Config, prior, picture, mask, settings=TextureSettings(), **more) -> Fit:
@@ -103,6 +103,8 @@ def fit_textured_steps(
         drawn = resize(picture, size), resize(mask, size)
         some = functools.partial(_some_steps, params, config, *prior, *drawn, settings.typical)
         first = take(found.candidates, slice(count))
+        if "light" not in fixed:
+            first = _relight(params, config, *prior, *drawn, first)
         found = yield from descend(some, first, free, steps, f"picture {size}")
 
 
@@ -215,10 +217,29 @@ def _judge(params, config, prior, prior_config, picture, mask, latent, texture, 
     return one_by_one(one, poses)
 
 
+@functools.partial(jax.jit, static_argnums=(1, 3))
+def _relight(params, config, prior, prior_config, picture, mask, found):
+    """Candidates under the light that suits them best: another than descent finds, where textures tell of shades."""
+
+    def one(point):
+        buffers = _look(params, config, _paint(params, config, prior, prior_config, point), point.pose, len(picture))
+        normal, tint, covered = (buffers[name][0] for name in ("normal", "tint", "mask"))
+        light = fit_light(normal, tint * point.albedo, covered * mask, picture)
+        losses = [_compare(buffers, x, point.albedo, picture, mask) for x in (light, point.light)]
+        return point.replace(light=jnp.where(losses[0] < losses[1], light, point.light))
+
+    return one_by_one(one, found)
+
+
+def _paint(params, config, prior, prior_config, point):
+    """Grid ``[1, G, G, G, 4]`` of one candidate."""
+    colours = decode_texture(params, config, point.texture[None])
+    return jnp.concatenate([voxels(prior, prior_config, point.latent), colours], axis=-1)
+
+
 def cost(params, config, prior, prior_config, picture, mask, point: Unknowns) -> jax.Array:
     """:func:`photometric.compare` of what one point looks like and a picture."""
-    colours = decode_texture(params, config, point.texture[None])
-    grid = jnp.concatenate([voxels(prior, prior_config, point.latent), colours], axis=-1)
+    grid = _paint(params, config, prior, prior_config, point)
     buffers = _look(params, config, grid, point.pose, len(picture))
     return _compare(buffers, point.light, point.albedo, picture, mask)
 
