@@ -14,7 +14,10 @@ from rendernet_jax.rendering import render_buffers
 
 _MASK = 0.5  # what the mask counts for beside the picture
 _HUBER = 0.15  # residuals beyond it count by their size, not its square: shadows, texture, what no model knows
-_LIGHTS = 400  # directions that are tried
+_LIGHTS = 400  # directions that are tried,
+_LOOKED_AT = 64  # in pictures of no more than this many rows and columns
+_DOUBT = 0.03  # brightness: what pixels differ by more than this says little of the light
+_LIGHT_STEPS = 8
 AMBIENT = 0.1  # share of the light that is expected to come from everywhere
 # What departures from that share, and from a white object, count for: a light that falls on surfaces of few directions
 # can't be told from others, brighter or dimmer, that stand elsewhere.
@@ -91,21 +94,34 @@ def judge(params: dict, config: Config, grid, picture, mask, pose: jax.Array, li
 def fit_light(normal, weight, picture, light=None) -> tuple[jax.Array, jax.Array]:
     """Light vector ``[3]`` and albedo ``[C]`` that draw normals ``[S, S, 3]`` most like a picture ``[S, S, C]``.
 
-    Directions over the sphere are tried one by one: for each, brightness is linear in ambient light and intensity. If a
-    white object with the usual ambient light explains the picture about as well, that is what it is. A light that is
-    given is kept, and the albedo found for it.
+    Directions over the sphere are tried one by one, and the best is refined. If a white object with the usual ambient
+    light explains the picture about as well as any, that is what it is. A network's normals are far off where parts are
+    thin: pixels count by Cauchy's loss. A light that is given is kept, and the albedo found for it.
     """
-    white = jnp.asarray(False)
+    white, trust = jnp.asarray(False), weight
     if light is None:
-        light, white = _search_light(normal, weight[..., 0], picture)
-    one = jax.tree.map(lambda x: x[None], unknowns.to_light(light))
-    grey = shading.phong(normal[None], jnp.ones_like(weight)[None], one)[0]
-    albedo = jnp.sum(weight * grey * picture, axis=(0, 1)) / jnp.maximum(jnp.sum(weight * grey**2, axis=(0, 1)), 1e-6)
+        brightness, covered = jnp.mean(picture, axis=-1), weight[..., 0]
+        every = -(-picture.shape[0] // _LOOKED_AT)
+        found, white = _search_light(*(x[::every, ::every] for x in (normal, covered, picture)))
+        found = _settle_light(normal, covered, brightness, found, white)
+        light = found[:3]
+        residuals = found[3] * _shade(normal, light) - brightness
+        trust = weight / (1.0 + (residuals / _DOUBT) ** 2)[..., None]
+    grey = _shade(normal, light)[..., None]
+    albedo = jnp.sum(trust * grey * picture, axis=(0, 1)) / jnp.maximum(jnp.sum(trust * grey**2, axis=(0, 1)), 1e-6)
     return light, jnp.where(white, 1.0, albedo)
 
 
+def _shade(normal, light) -> jax.Array:
+    """Brightness ``[S, S]`` of white under a light vector."""
+    return shading.phong(normal[None], jnp.ones_like(normal[None, ..., :1]), unknowns.to_light(light[None]))[0, ..., 0]
+
+
 def _search_light(normal, covered, picture) -> tuple[jax.Array, jax.Array]:
-    """Light vector ``[3]``, and whether the object passes for white, over pixels that count by ``covered [S, S]``."""
+    """Light vector and lightness ``[4]``, and whether the object passes for white; pixels count by ``covered [S, S]``.
+
+    For each direction brightness is linear in ambient light and intensity.
+    """
     azimuth, elevation = unknowns.sphere(_LIGHTS)
     lit = jnp.maximum(jnp.einsum("ijc,lc->lij", normal, direction(azimuth, elevation)), 0.0)
     brightness = jnp.mean(picture, axis=-1)
@@ -132,9 +148,29 @@ def _search_light(normal, covered, picture) -> tuple[jax.Array, jax.Array]:
     least = error(ambient, intensity)[free] + jnp.sum(covered * brightness**2)
     as_white = jnp.min(plain) + jnp.sum(covered[..., None] * picture**2) / picture.shape[-1]
     white = as_white <= _AS_GOOD * least + _NOISE**2 * every
-    best = jnp.where(white, jnp.argmin(plain), free)
-    found = (ambient / jnp.maximum(ambient + intensity, 1e-6))[best]
-    return jnp.stack([azimuth[best], elevation[best], jnp.where(white, AMBIENT, found)]), white
+    doubted = jnp.log1p(((AMBIENT + (1.0 - AMBIENT) * lit - brightness) / _DOUBT) ** 2)
+    best = jnp.where(white, jnp.argmin(sums(doubted)), free)
+    scale = jnp.maximum(ambient + intensity, 1e-6)[best]
+    share, lightness = jnp.where(white, AMBIENT, ambient[best] / scale), jnp.where(white, 1.0, scale)
+    return jnp.stack([azimuth[best], elevation[best], share, lightness]), white
+
+
+def _settle_light(normal, covered, brightness, start, white) -> jax.Array:
+    """Light vector and lightness ``[4]``, refined; of a white object's the direction alone."""
+
+    def residuals(vector):
+        off = vector[3] * _shade(normal, vector[:3]) - brightness
+        square = (off / _DOUBT) ** 2 + 1e-6
+        by_pixel = jnp.sqrt(covered) * off * jnp.sqrt(jnp.log1p(square) / square)  # its square is Cauchy's loss
+        return jnp.concatenate([by_pixel.reshape(-1), _pulls(vector[2], vector[3], jnp.sum(covered), white)])
+
+    def linearise(vector):
+        value, push = jax.linearize(residuals, vector)
+        return value, jax.vmap(push)(jnp.eye(len(vector)))
+
+    free = jnp.ones(4).at[2:].set(jnp.where(white, 0.0, 1.0))
+    project = lambda vector: vector.at[2].set(jnp.clip(vector[2], 0.0, 1.0))  # noqa: E731
+    return least_squares.minimise(linearise, start, _LIGHT_STEPS, project, free)[0]
 
 
 def _robust(residuals):
@@ -149,11 +185,15 @@ def _priors(point: Unknowns, mask) -> jax.Array:
 
     What passes for white under the usual ambient light is held to that.
     """
-    share, lightness = point.light[2] - AMBIENT, jnp.mean(point.albedo) - 1.0
-    off = jnp.maximum(jnp.abs(share), jnp.max(jnp.abs(point.albedo - 1.0)))
+    off = jnp.maximum(jnp.abs(point.light[2] - AMBIENT), jnp.max(jnp.abs(point.albedo - 1.0)))
     white = jax.lax.stop_gradient(off) < _WHITE_WITHIN
+    return _pulls(point.light[2], jnp.mean(point.albedo), jnp.sum(mask), white)
+
+
+def _pulls(share, lightness, area, white) -> jax.Array:
+    """Residuals ``[2]`` of an ambient share and a lightness beside those of as many pixels as the object covers."""
     weights = jnp.where(white, _WHITE_HELD, jnp.asarray([_AMBIENT_PRIOR, _WHITE_PRIOR]))
-    return jnp.sqrt(jnp.sum(mask) * weights) * jnp.stack([share, lightness])
+    return jnp.sqrt(area * weights) * jnp.stack([share - AMBIENT, lightness - 1.0])
 
 
 def _look(params, config, grid, pose, size):
