@@ -11,12 +11,13 @@ from rendernet_jax.config import Config
 from rendernet_jax.inverse import least_squares, unknowns
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.rendering import render_buffers
+from rendernet_jax.voxels import Window
 
 _MASK = 0.5  # what the mask counts for beside the picture
 _HUBER = 0.15  # residuals beyond it count by their size, not its square: shadows, texture, what no model knows
 _LIGHTS = 400  # directions that are tried,
-_LOOKED_AT = 64  # in pictures of no more than this many rows and columns
-_DOUBT = 0.03  # brightness: what pixels differ by more than this says little of the light
+_LOOKED_AT = 128  # in pictures of no more than this many rows and columns
+_DOUBT = 0.02  # brightness: what pixels differ by more than this says little of the light
 _LIGHT_STEPS = 8
 AMBIENT = 0.1  # share of the light that is expected to come from everywhere
 # What departures from that share, and from a white object, count for: a light that falls on surfaces of few directions
@@ -42,14 +43,27 @@ def draw_point(params: dict, config: Config, grid, point: Unknowns, size: int) -
     return draw(buffers, point.light[None], point.albedo[None])[0], buffers["mask"][0]
 
 
-def refine(params: dict, config: Config, grid, picture, mask, start: Unknowns, free: Unknowns, steps: int):
-    """Move the unknowns of one picture ``[S, S, C]`` with a mask ``[S, S, 1]``: (unknowns, half mean square)."""
+def refine(
+    params: dict,
+    config: Config,
+    grid,
+    picture,
+    mask,
+    start: Unknowns,
+    free: Unknowns,
+    steps: int,
+    window: Window | None = None,
+):
+    """Move the unknowns of one picture ``[S, S, C]`` with a mask ``[S, S, 1]``: (unknowns, half mean square).
+
+    Picture and mask show a window of the frame, all of it if None; the pose is that in the frame.
+    """
     flat, unflatten = jax.flatten_util.ravel_pytree(start)
     size, poses = picture.shape[0], start.pose.size
 
     def linearise(vector):
         point = unflatten(vector)
-        look = lambda pose: _look(params, config, grid, pose, size)  # noqa: E731
+        look = lambda pose: _look(params, config, grid, pose, size, window)  # noqa: E731
         buffers, push = jax.linearize(look, point.pose)
         moved = jax.vmap(push)(jnp.eye(poses))
 
@@ -81,9 +95,11 @@ def cost(params: dict, config: Config, grid, picture, mask, point: Unknowns) -> 
     return (jnp.sum(optax.losses.huber_loss(residuals, delta=_HUBER)) + 0.5 * jnp.sum(pulls**2)) / residuals.size
 
 
-def judge(params: dict, config: Config, grid, picture, mask, pose: jax.Array, light=None, albedo=None):
-    """Light and albedo that suit a pose vector ``[7]`` best, unless given, and the loss then: (unknowns, loss)."""
-    buffers = _look(params, config, grid, pose, picture.shape[0])
+def judge(
+    params: dict, config: Config, grid, picture, mask, pose: jax.Array, light=None, albedo=None, window=None
+) -> tuple[Unknowns, jax.Array]:
+    """Light and albedo that suit a pose vector ``[7]`` best, unless given, and the loss then; see :func:`refine`."""
+    buffers = _look(params, config, grid, pose, picture.shape[0], window)
     found_light, found_albedo = fit_light(buffers["normal"][0], buffers["mask"][0] * mask, picture, light)
     point = Unknowns(pose, found_light if light is None else light, found_albedo if albedo is None else albedo)
     point = unknowns.clip(point)
@@ -100,12 +116,12 @@ def fit_light(normal, weight, picture, light=None) -> tuple[jax.Array, jax.Array
     """
     white, trust = jnp.asarray(False), weight
     if light is None:
-        brightness, covered = jnp.mean(picture, axis=-1), weight[..., 0]
         every = -(-picture.shape[0] // _LOOKED_AT)
-        found, white = _search_light(*(x[::every, ::every] for x in (normal, covered, picture)))
-        found = _settle_light(normal, covered, brightness, found, white)
+        some = [x[::every, ::every] for x in (normal, weight[..., 0], picture)]
+        found, white = _search_light(*some)
+        found = _settle_light(*some, found, white)
         light = found[:3]
-        residuals = found[3] * _shade(normal, light) - brightness
+        residuals = found[3] * _shade(normal, light) - jnp.mean(picture, axis=-1)
         trust = weight / (1.0 + (residuals / _DOUBT) ** 2)[..., None]
     grey = _shade(normal, light)[..., None]
     albedo = jnp.sum(trust * grey * picture, axis=(0, 1)) / jnp.maximum(jnp.sum(trust * grey**2, axis=(0, 1)), 1e-6)
@@ -148,15 +164,16 @@ def _search_light(normal, covered, picture) -> tuple[jax.Array, jax.Array]:
     least = error(ambient, intensity)[free] + jnp.sum(covered * brightness**2)
     as_white = jnp.min(plain) + jnp.sum(covered[..., None] * picture**2) / picture.shape[-1]
     white = as_white <= _AS_GOOD * least + _NOISE**2 * every
-    doubted = jnp.log1p(((AMBIENT + (1.0 - AMBIENT) * lit - brightness) / _DOUBT) ** 2)
+    doubted = jnp.log1p(((AMBIENT + (1.0 - AMBIENT) * lit - brightness[None]) / _DOUBT) ** 2)
     best = jnp.where(white, jnp.argmin(sums(doubted)), free)
     scale = jnp.maximum(ambient + intensity, 1e-6)[best]
     share, lightness = jnp.where(white, AMBIENT, ambient[best] / scale), jnp.where(white, 1.0, scale)
     return jnp.stack([azimuth[best], elevation[best], share, lightness]), white
 
 
-def _settle_light(normal, covered, brightness, start, white) -> jax.Array:
+def _settle_light(normal, covered, picture, start, white) -> jax.Array:
     """Light vector and lightness ``[4]``, refined; of a white object's the direction alone."""
+    brightness = jnp.mean(picture, axis=-1)
 
     def residuals(vector):
         off = vector[3] * _shade(normal, vector[:3]) - brightness
@@ -196,8 +213,8 @@ def _pulls(share, lightness, area, white) -> jax.Array:
     return jnp.sqrt(area * weights) * jnp.stack([share - AMBIENT, lightness - 1.0])
 
 
-def _look(params, config, grid, pose, size):
-    buffers = render_buffers(params, config, grid, unknowns.to_pose(pose[None]), size)
+def _look(params, config, grid, pose, size, window=None):
+    buffers = render_buffers(params, config, grid, unknowns.to_pose(pose[None]), size, window=window)
     return {name: buffers[name] for name in ("normal", "mask")}
 
 
