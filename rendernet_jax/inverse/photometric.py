@@ -17,7 +17,9 @@ _MASK = 0.5  # what the mask counts for beside the picture
 _HUBER = 0.15  # residuals beyond it count by their size, not its square: shadows, texture, what no model knows
 _LIGHTS = 400  # directions that are tried,
 _LOOKED_AT = 128  # in pictures of no more than this many rows and columns
-_DOUBT = 0.02  # brightness: what pixels differ by more than this says little of the light
+# Brightness: what pixels differ by more than this says little of the light. Wide at first, since a narrow loss
+# would follow any few pixels that agree.
+_DOUBTS = (0.08, 0.02)
 _LIGHT_STEPS = 8
 AMBIENT = 0.1  # share of the light that is expected to come from everywhere
 # What departures from that share, and from a white object, count for: a light that falls on surfaces of few directions
@@ -119,10 +121,11 @@ def fit_light(normal, weight, picture, light=None) -> tuple[jax.Array, jax.Array
         every = -(-picture.shape[0] // _LOOKED_AT)
         some = [x[::every, ::every] for x in (normal, weight[..., 0], picture)]
         found, white = _search_light(*some)
-        found = _settle_light(*some, found, white)
+        for doubt in _DOUBTS:
+            found = _settle_light(*some, found, white, doubt)
         light = found[:3]
         residuals = found[3] * _shade(normal, light) - jnp.mean(picture, axis=-1)
-        trust = weight / (1.0 + (residuals / _DOUBT) ** 2)[..., None]
+        trust = weight / (1.0 + (residuals / _DOUBTS[-1]) ** 2)[..., None]
     grey = _shade(normal, light)[..., None]
     albedo = jnp.sum(trust * grey * picture, axis=(0, 1)) / jnp.maximum(jnp.sum(trust * grey**2, axis=(0, 1)), 1e-6)
     return light, jnp.where(white, 1.0, albedo)
@@ -164,20 +167,20 @@ def _search_light(normal, covered, picture) -> tuple[jax.Array, jax.Array]:
     least = error(ambient, intensity)[free] + jnp.sum(covered * brightness**2)
     as_white = jnp.min(plain) + jnp.sum(covered[..., None] * picture**2) / picture.shape[-1]
     white = as_white <= _AS_GOOD * least + _NOISE**2 * every
-    doubted = jnp.log1p(((AMBIENT + (1.0 - AMBIENT) * lit - brightness[None]) / _DOUBT) ** 2)
+    doubted = jnp.log1p(((AMBIENT + (1.0 - AMBIENT) * lit - brightness[None]) / _DOUBTS[0]) ** 2)
     best = jnp.where(white, jnp.argmin(sums(doubted)), free)
     scale = jnp.maximum(ambient + intensity, 1e-6)[best]
     share, lightness = jnp.where(white, AMBIENT, ambient[best] / scale), jnp.where(white, 1.0, scale)
     return jnp.stack([azimuth[best], elevation[best], share, lightness]), white
 
 
-def _settle_light(normal, covered, picture, start, white) -> jax.Array:
+def _settle_light(normal, covered, picture, start, white, doubt: float) -> jax.Array:
     """Light vector and lightness ``[4]``, refined; of a white object's the direction alone."""
     brightness = jnp.mean(picture, axis=-1)
 
     def residuals(vector):
         off = vector[3] * _shade(normal, vector[:3]) - brightness
-        square = (off / _DOUBT) ** 2 + 1e-6
+        square = (off / doubt) ** 2 + 1e-6
         by_pixel = jnp.sqrt(covered) * off * jnp.sqrt(jnp.log1p(square) / square)  # its square is Cauchy's loss
         return jnp.concatenate([by_pixel.reshape(-1), _pulls(vector[2], vector[3], jnp.sum(covered), white)])
 
