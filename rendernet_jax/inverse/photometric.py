@@ -178,15 +178,18 @@ def _settle_light(normal, covered, picture, start, white, doubt: float) -> jax.A
     """Light vector and lightness ``[4]``, refined; of a white object's the direction alone."""
     brightness = jnp.mean(picture, axis=-1)
 
-    def residuals(vector):
-        off = vector[3] * _shade(normal, vector[:3]) - brightness
-        square = (off / doubt) ** 2 + 1e-6
-        by_pixel = jnp.sqrt(covered) * off * jnp.sqrt(jnp.log1p(square) / square)  # its square is Cauchy's loss
-        return jnp.concatenate([by_pixel.reshape(-1), _pulls(vector[2], vector[3], jnp.sum(covered), white)])
+    area = jnp.sum(covered)
 
     def linearise(vector):
-        value, push = jax.linearize(residuals, vector)
-        return value, jax.vmap(push)(jnp.eye(len(vector)))
+        shade = lambda vector: (vector[3] * _shade(normal, vector[:3]) - brightness).reshape(-1)  # noqa: E731
+        off, push = jax.linearize(shade, vector)
+        # Large residuals count for less than in refinement, and so must the priors.
+        prior = lambda vector: doubt / _HUBER * _pulls(vector[2], vector[3], area, white)  # noqa: E731
+        pulls, pull = jax.linearize(prior, vector)
+        value, slope = _cauchy(off, doubt)
+        weight, steps = jnp.sqrt(covered).reshape(-1), jnp.eye(len(vector))
+        derivatives = jax.vmap(push)(steps) * (weight * slope)[None]
+        return jnp.concatenate([weight * value, pulls]), jnp.concatenate([derivatives, jax.vmap(pull)(steps)], axis=1)
 
     free = jnp.ones(4).at[2:].set(jnp.where(white, 0.0, 1.0))
     project = lambda vector: vector.at[2].set(jnp.clip(vector[2], 0.0, 1.0))  # noqa: E731
@@ -198,6 +201,16 @@ def _robust(residuals):
     size = jnp.abs(residuals)
     far = jnp.sqrt(_HUBER * jnp.maximum(2.0 * size - _HUBER, _HUBER))
     return jnp.where(size > _HUBER, jnp.sign(residuals) * far, residuals), jnp.where(size > _HUBER, _HUBER / far, 1.0)
+
+
+def _cauchy(residuals, scale: float):
+    """What the squares of which are Cauchy's loss of residuals, ``scale^2 log(1 + (r / scale)^2)``, and its derivative.
+
+    The derivative is written out: where a residual is about 0, that of the compiler is a difference of large numbers.
+    """
+    square = (residuals / scale) ** 2 + 1e-6
+    root = jnp.sqrt(jnp.log1p(square) / square)
+    return residuals * root, 1.0 / ((1.0 + square) * root)
 
 
 def _priors(point: Unknowns, mask) -> jax.Array:
