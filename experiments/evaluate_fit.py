@@ -7,9 +7,10 @@ r"""Score fits: pose, light, albedo and, unless it is given, shape, found in ray
 
 Writes report.md (tables: all targets, by category, each target), report.json (every figure) and sheet.png. Pictures
 are traced from the meshes, never drawn by the network, under poses and lights that depend on --seed and the target's
-name alone. They are kept in targets/: a command that was interrupted does not trace them again. Methods for a given
-shape: default, one-start (no search), silhouette (the picture is not looked at), paper (the schedule of 2018: minutes a
-target). For an unknown one: shape, shape-no-guess, and what they must beat, retrieval and mean.
+name alone. They are kept in targets/, and fits in fits/ until the report is written: after an interruption the same
+command goes on. Methods for a given shape: default, one-start (no search), silhouette (the picture is not looked at),
+paper (the schedule of 2018: minutes a target). For an unknown one: shape, shape-no-guess, and what they must beat,
+retrieval and mean.
 """
 
 import pathlib

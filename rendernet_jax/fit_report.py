@@ -1,13 +1,17 @@
 """Fits of many targets by several methods, side by side: what ``evaluate_fit`` runs, its tables and its sheet."""
 
 import dataclasses
+import json
 import math
 import pathlib
+import shutil
 
 import numpy as np
 
 from rendernet_jax import camera, weights
+from rendernet_jax.array_files import read_arrays
 from rendernet_jax.camera import Light, Pose
+from rendernet_jax.data import shards
 from rendernet_jax.data.families import FAMILIES
 from rendernet_jax.data.sheet import picture_sheet, save_png
 from rendernet_jax.errors import InputError
@@ -49,8 +53,10 @@ COLUMNS = {  # heading of each figure of a summary, and its digits
     "seconds_first": ("seconds, first", 1),
 }
 _TARGETS = "targets"
+_FITS = "fits"  # those that are done, until the report is written
 _SHEET_ROWS = 12
 _SHOWN = 2  # which of the new views
+_ROW = "report"  # among the pictures of a kept fit
 _CELL = 160  # pixels
 _LABEL = 30  # characters
 
@@ -79,8 +85,9 @@ def run(plan: Plan) -> dict:
     """Fit every target by every method.
 
     Writes report.json, report.md and sheet.png into the output folder, and the targets into targets/, from where the
-    next command takes them. A mesh that can't be used is listed with the reason and passed over; a fit that fails is
-    counted, and its reason listed with the target.
+    next command takes them. What was fitted before an interruption waits in fits/ for the same command. A mesh that
+    can't be used is listed with the reason and passed over; a fit that fails is counted, and its reason listed with
+    the target.
 
     Returns:
         the report.
@@ -96,7 +103,8 @@ def run(plan: Plan) -> dict:
     )
     with lock_folder(plan.output):
         remove_leftovers(plan.output)
-        remove_leftovers(plan.output / _TARGETS)
+        for name in (_TARGETS, _FITS):
+            remove_leftovers(plan.output / name)
         rows, skipped, pictures = _fit_all(plan, subjects, network, methods)
         if not rows:
             reason = next(iter(skipped.values()))
@@ -113,6 +121,7 @@ def run(plan: Plan) -> dict:
         save_png(plan.output / SHEET, sheet(pictures, list(methods)))
         write_atomically(plan.output / TEXT, markdown(report).encode())
         write_json(plan.output / REPORT, report)
+        shutil.rmtree(plan.output / _FITS, ignore_errors=True)
     return report
 
 
@@ -160,15 +169,21 @@ def _settings(plan: Plan) -> dict:
 
 def _fit_all(plan: Plan, subjects: list[Subject], network: Network, methods: dict[str, Method]) -> tuple:
     """Rows by target, reasons by subject that was passed over, and some rows of the sheet, spread over the targets."""
-    rows, skipped, pictures = {}, {}, {}
+    rows, skipped, pictures, fitted = {}, {}, {}, 0
+    made_by = [plan.provenance.get("packages"), network.describe(), _settings(plan)]
     for subject in subjects:
         try:
-            target = load_target(keep_target(plan.output / _TARGETS, subject, plan.size, plan.seed), subject)
+            file = keep_target(plan.output / _TARGETS, subject, plan.size, plan.seed)
+            target = load_target(file, subject)
         except InputError as error:
             skipped[subject.name] = str(error)
             print(f"{subject.name}: skipped: {error}", flush=True)
             continue
-        row, drawn = _fit_target(target, len(rows), network, methods)
+        kept = plan.output / _FITS / f"{shards.sha256(json.dumps([file.stem, *made_by]).encode())[:32]}.npz"
+        if not kept.exists():
+            _keep_fit(kept, *_fit_target(target, fitted, network, methods))
+            fitted += 1
+        row, drawn = _load_fit(kept)
         if len(rows) % math.ceil(len(subjects) / _SHEET_ROWS) == 0:
             pictures[target.name] = _sheet_row(target, drawn, list(methods))
         rows[target.name] = row
@@ -180,13 +195,30 @@ def _fit_all(plan: Plan, subjects: list[Subject], network: Network, methods: dic
     return rows, skipped, pictures
 
 
+def _keep_fit(path: pathlib.Path, row: dict, drawn: dict[str, np.ndarray]) -> None:
+    """Write a target's row of the report, and by method the pictures ``[2, S, S, C]`` that the sheet shows."""
+    row = np.frombuffer(json.dumps(row).encode(), np.uint8)
+    path.parent.mkdir(exist_ok=True)
+    write_atomically(path, shards.pack_shard({_ROW: row, **drawn}))
+
+
+def _load_fit(path: pathlib.Path) -> tuple[dict, dict[str, np.ndarray]]:
+    """What :func:`_keep_fit` wrote."""
+    try:
+        drawn = read_arrays(path.read_bytes())
+        return json.loads(drawn.pop(_ROW).tobytes()), drawn
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: expected a kept fit, got {error}; remove the file to fit it again") from error
+
+
 def _fit_target(target: Target, index: int, network: Network, methods: dict[str, Method]) -> tuple[dict, dict]:
-    """The report's row of one target, and the pictures of what was found by method."""
+    """The report's row of one target, and by method the pictures ``[2, S, S, C]`` that the sheet shows."""
     scores, told, failed, drawn = {}, {}, {}, {}
     for method, fit in methods.items():
         try:
             found = fit(target, index)
-            scores[method], drawn[method] = score(network.params, network.config, found, target)
+            scores[method], views = score(network.params, network.config, found, target)
+            drawn[method] = views[[0, 1 + _SHOWN]]
         except InputError as error:
             scores[method], failed[method] = dict(FAILED), str(error)
             print(f"{target.name}: {method} failed: {error}", flush=True)
@@ -294,7 +326,7 @@ def _show_turns(angles: list[int]) -> str:
 def _sheet_row(target: Target, drawn: dict[str, np.ndarray], methods: list[str]) -> list[np.ndarray | None]:
     """The target and what each method's fit looks like, then one new view of each; None where a fit failed."""
     row = []
-    for index, wanted in ((0, target.picture), (1 + _SHOWN, target.new_pictures[_SHOWN])):
+    for index, wanted in enumerate((target.picture, target.new_pictures[_SHOWN])):
         row += [wanted, *(drawn[method][index] if method in drawn else None for method in methods)]
     return row
 

@@ -140,7 +140,8 @@ def render_buffers(
 
     def draw(grid, pose, window):
         camera = camera_grid(grid, pose, (side, side, config.depth), window)
-        columns = side if window is None else 2.0 * side / window.extent
+        # As many as would cross what is as wide as the camera grid is deep.
+        columns = side if window is None else 2.0 * side * window.depth / window.extent
         return network.apply(params, config, camera, columns, keys=keys, dtype=dtype)
 
     if window is not None or keys is not None:  # patches are small, and drawn together

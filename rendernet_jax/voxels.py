@@ -26,11 +26,12 @@ _BANDS = 16  # of rows
 
 @flax.struct.dataclass
 class Window:
-    """Square part of the frame ``[-1, 1]^2`` that is looked at; training draws patches through it."""
+    """Square part of the frame ``[-1, 1]^2`` that is looked at: patches in training, small objects in fits."""
 
     left: jax.Array | float = -1.0  # [...], smallest q_x
     top: jax.Array | float = 1.0  # [...], largest q_y
     extent: jax.Array | float = 2.0  # [...], side
+    depth: jax.Array | float = 1.0  # [...], largest abs(q_z) that is looked at
 
 
 def frame_axes(shape: tuple[int, int, int], window: Window) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -38,7 +39,7 @@ def frame_axes(shape: tuple[int, int, int], window: Window) -> tuple[jax.Array, 
     rows, columns, depth = shape
     x = window.left + (jnp.arange(columns, dtype=jnp.float32) + 0.5) * (window.extent / columns)
     y = window.top - (jnp.arange(rows, dtype=jnp.float32) + 0.5) * (window.extent / rows)
-    return x[None, :, None], y[:, None, None], _depths(depth)
+    return x[None, :, None], y[:, None, None], _depths(depth) * window.depth
 
 
 def check_grid(grid) -> None:
@@ -67,7 +68,9 @@ def camera_grid(grid: jax.Array, pose: Pose, shape: tuple[int, int, int], window
     def one(grid, pose, window):
         x, y, _ = frame_axes(shape, window)
         broadcast = lambda r: jnp.broadcast_to(r[..., 0], shape[:2]).astype(jnp.float32)  # noqa: E731
-        return _sample(shape[2], grid, *jax.tree.map(broadcast, camera.rays(x, y, pose)))
+        origin, direction = camera.rays(x, y, pose)
+        direction = [step * window.depth for step in direction]
+        return _sample(shape[2], grid, *jax.tree.map(broadcast, (origin, direction)))
 
     return over_poses(one, grid, pose, window)
 
@@ -98,8 +101,8 @@ def over_poses(function, grid: jax.Array, pose: Pose, window: Window | None = No
 
 
 def _broadcast_window(window: Window) -> Window:
-    fields = jnp.broadcast_arrays(*(jnp.asarray(x, jnp.float32) for x in (window.left, window.top, window.extent)))
-    return Window(*fields)
+    fields = window.left, window.top, window.extent, window.depth
+    return Window(*jnp.broadcast_arrays(*(jnp.asarray(x, jnp.float32) for x in fields)))
 
 
 # --- trilinear sampling along rays ----------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import shutil
 import types
 
 import jax
@@ -339,6 +340,43 @@ def test_a_second_command_traces_nothing_again(done, monkeypatch):
     monkeypatch.setattr(fit_scores, "draw_view", by_compositing)
     monkeypatch.setattr(fit_targets, "build_scene", lambda *_: pytest.fail("traced again"))
     assert fit_report.run(plan) == report
+
+
+def test_fits_that_were_done_before_an_interruption_are_not_done_again(done, tmp_path, monkeypatch):
+    plan, whole = done
+    plan = dataclasses.replace(plan, output=tmp_path)
+    shutil.copytree(done[0].output / "targets", tmp_path / "targets")
+    monkeypatch.setattr(fit_scores, "draw_view", by_compositing)
+    seen, stops = [], iter([False, True, False])
+
+    def interrupted_once(network, names, **_):
+        def truth(target, index):
+            seen.append((target.name, index))
+            if next(stops):
+                raise KeyboardInterrupt
+            return stand_ins(network, names)["truth"](target, index)
+
+        return {"truth": truth}
+
+    monkeypatch.setattr(fit_report, "load_methods", interrupted_once)
+    with pytest.raises(KeyboardInterrupt):
+        fit_report.run(plan)
+    assert not (tmp_path / "report.json").exists() and len(list((tmp_path / "fits").iterdir())) == 1
+    report = fit_report.run(plan)
+    wedge, cabinet = whole["targets"]
+    assert seen == [(wedge, 0), (cabinet, 1), (cabinet, 0)], "the second command has compiled nothing before"
+    assert report["targets"][wedge]["scores"]["truth"] == whole["targets"][wedge]["scores"]["truth"]
+    assert list(report["targets"]) == [wedge, cabinet] and not (tmp_path / "fits").exists()
+
+
+def test_a_damaged_fit_is_named(tmp_path):
+    file = tmp_path / "fit.npz"
+    fit_report._keep_fit(file, {"category": "it"}, {"default": np.ones((2, 4, 4, 1), np.float32)})
+    row, drawn = fit_report._load_fit(file)
+    assert row == {"category": "it"} and drawn["default"].shape == (2, 4, 4, 1)
+    file.write_bytes(file.read_bytes()[:-30])
+    with pytest.raises(InputError, match="remove the file to fit it again"):
+        fit_report._load_fit(file)
 
 
 def test_nothing_to_fit_is_an_error_and_leaves_nothing(folder, tmp_path):

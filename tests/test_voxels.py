@@ -99,6 +99,15 @@ def test_windows_equal_scipy_and_crops_of_the_whole_frame():
     np.testing.assert_allclose(found[0], numpy_camera_grid(grid[0], pose, (5, 4, 6), place), atol=3e-5)
 
 
+def test_a_small_object_in_a_window_of_its_depth_is_a_large_one_in_the_frame():
+    """Scale, shift and the size of the window shrink together; the way to the viewer grows as much."""
+    grid = jnp.asarray(np.random.default_rng(7).random((1, 6, 7, 8, 1)), jnp.float32)
+    large = sample(grid, Pose(0.4, 0.3, 0.1, 1.2, (0.2, -0.1, 0.0), 0.1), (8, 8, 8))
+    small = Pose(0.4, 0.3, 0.1, 0.3, (0.05, -0.025, 0.0), 0.4)
+    window = Window(left=-0.25, top=0.25, extent=0.5, depth=0.25)
+    np.testing.assert_allclose(sample(grid, small, (8, 8, 8), window), large, atol=1e-5)
+
+
 def test_one_grid_and_many_poses_equal_repeated_grids():
     rng = np.random.default_rng(6)
     poses = batch([random_pose(rng, pinhole=i % 2) for i in range(3)])

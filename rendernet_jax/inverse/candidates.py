@@ -9,6 +9,7 @@ from rendernet_jax.camera import Light, Pose, rotation
 from rendernet_jax.errors import InputError
 from rendernet_jax.inverse import unknowns
 from rendernet_jax.inverse.unknowns import Unknowns
+from rendernet_jax.voxels import Window
 
 _APART = 0.12  # radians between candidates that count as different
 
@@ -64,6 +65,33 @@ def different(vectors, losses, count: int) -> np.ndarray:
 def resize(picture, size: int) -> jax.Array:
     """Picture ``[S, S, C]`` at ``size`` pixels a side, averaged where it shrinks."""
     return jax.image.resize(jnp.asarray(picture, jnp.float32), (size, size, picture.shape[-1]), "linear")
+
+
+def surround(mask) -> Window:
+    """Square about the object in a mask ``[S, S, 1]``, twice as wide as it and as deep as wide: the frame at most."""
+    size = mask.shape[0]
+    rows, columns = (np.flatnonzero(np.any(np.asarray(mask[..., 0]) > 0.5, axis=axis)) for axis in (1, 0))
+    first, last = (np.asarray([columns[end], rows[end]]) for end in (0, -1))
+    extent = 4.0 * (last - first + 1).max() / size
+    if extent >= 2.0:
+        return Window(*map(np.float32, (-1.0, 1.0, 2.0, 1.0)))
+    x, y = (first + last + 1) / size - 1.0
+    return Window(*map(np.float32, (x - extent / 2.0, -y + extent / 2.0, extent, extent / 2.0)))
+
+
+def crop(picture, window: Window, size: int, beyond: float) -> jax.Array:
+    """What a window shows of a picture ``[S, S, C]``, at ``size`` pixels a side, averaged where it shrinks.
+
+    Args:
+        beyond: the value of what lies outside the picture.
+    """
+    scale = 2.0 * size / (window.extent * picture.shape[0])
+    offset = -jnp.stack([1.0 - window.top, window.left + 1.0]) * (size / window.extent)
+    shape = (size, size, picture.shape[-1])
+    moved = jax.image.scale_and_translate(
+        jnp.asarray(picture, jnp.float32) - beyond, shape, (0, 1), jnp.full(2, scale), offset, "linear"
+    )
+    return moved + beyond
 
 
 def prepare(picture, mask) -> tuple[jax.Array, jax.Array]:

@@ -12,14 +12,17 @@ from rendernet_jax.config import Config
 from rendernet_jax.conv import one_by_one
 from rendernet_jax.errors import InputError
 from rendernet_jax.inverse import candidates, photometric, silhouette, unknowns
-from rendernet_jax.inverse.candidates import Fit, different, ranked, resize, take
+from rendernet_jax.inverse.candidates import Fit, crop, different, ranked, surround, take
 from rendernet_jax.inverse.unknowns import Unknowns
+from rendernet_jax.voxels import Window
 
 _COARSE, _FINE = 32, 64  # sides of silhouettes
 _ROLLS = (-0.5, -0.25, 0.0, 0.25, 0.5)  # radians, of the first starts
 _KEPT = (24, 8)  # candidates that are refined by coarse and by fine silhouettes
 _STEPS = (6, 8)  # of refinement by silhouette
 _FIRST_DISTANCE = 0.15  # inverse, between orthographic and a wide angle
+_TWINS = (2, 3)  # of this many of the best poses, this many turns of the object that look most like it
+_TOLD = 5  # different candidates that are left when the network has judged them
 _CHUNK = 2  # steps of refinement between two reports
 
 
@@ -79,8 +82,10 @@ def fit_steps(
 ) -> Iterator[Fit]:
     """Find pose, light and albedo of a known shape in a picture, and tell what is found on the way.
 
-    Directions over the whole sphere are compared by silhouette, the best different ones refined by silhouette, judged
-    through the network, light and albedo solved for, and the best few of those refined with everything free.
+    What is compared is a window about the object, so that a small one is seen as well as any. Directions over the whole
+    sphere are compared by silhouette, the best different ones refined by silhouette, and the
+    best of those turned to where the object looks most like itself. All are judged through the network, light and
+    albedo solved for, and the best few refined with everything free.
 
     Args:
         params, config: a network with the heads normal and mask.
@@ -107,26 +112,29 @@ def fit_steps(
     candidates.check_network(config)
     grid = jnp.asarray(grid, jnp.float32)
     free = Unknowns(*(jnp.float32(name not in fixed) for name in ("pose", "light", "albedo")))
-    poses = _first_poses(grid, mask, settings, start, fixed)
-    small = resize(picture, settings.sizes[0]), resize(mask, settings.sizes[0])
-    found, losses = judge_all(params, config, grid, *small, poses, candidates.given(start))
-    found = ranked(found, losses, "judge")
+    window = surround(mask)
+    poses = _first_poses(grid, mask, window, settings, start, fixed)
+    small = _crop_both(picture, mask, window, settings.sizes[0])
+    found, losses = judge_all(params, config, grid, *small, poses, candidates.given(start), window)
+    chosen = different(found.pose, losses, _TOLD)
+    found = Fit(take(found, chosen), losses[chosen], "judge")
     if not np.isfinite(found.losses[0]):
         raise InputError("start: expected a pose at which the object meets the mask, got none; correct it")
     yield found
     for size, steps, count in zip(settings.sizes, settings.steps, settings.candidates, strict=True):
-        resized = resize(picture, size), resize(mask, size)
+        resized = _crop_both(picture, mask, window, size)
         for done in range(0, steps, _CHUNK):
             first = take(found.candidates, slice(count))
-            refined = ranked(*_refine(params, config, grid, *resized, first, free, min(_CHUNK, steps - done)), "")
+            moved = _refine(params, config, grid, *resized, first, free, min(_CHUNK, steps - done), window)
+            refined = ranked(*moved, "")
             # Losses of other sizes can't be compared: those that are being refined stand first.
             join = lambda new, old, count=count: jnp.concatenate([new, old[count:]])  # noqa: E731
             joined = jax.tree.map(join, refined.candidates, found.candidates)
             found = Fit(joined, join(refined.losses, found.losses), f"refine {size}")
             yield found
-    losses = _compare(params, config, grid, *resized, found.candidates)
-    chosen = different(found.candidates.pose, losses, len(losses))
-    yield Fit(take(found.candidates, chosen), losses[chosen], "compare")
+    compared, losses = _compare(params, config, grid, *resized, found.candidates, tuple(start), window)
+    chosen = different(compared.pose, losses, len(losses))
+    yield Fit(take(compared, chosen), losses[chosen], "compare")
 
 
 def count_reports(settings: Settings) -> int:
@@ -134,55 +142,81 @@ def count_reports(settings: Settings) -> int:
     return 2 + sum(-(-steps // _CHUNK) for steps in settings.steps)
 
 
-def _first_poses(grid, mask, settings: Settings, start: dict, fixed: tuple[str, ...]) -> jax.Array:
+def _first_poses(grid, mask, window, settings: Settings, start: dict, fixed: tuple[str, ...]) -> jax.Array:
     """Pose vectors ``[K, 7]`` to judge through the network."""
     if "pose" not in start:
-        return search_by_silhouette(grid, mask, settings.starts)[0]
+        return search_by_silhouette(grid, mask, window, settings.starts)[0]
     poses = unknowns.from_pose(start["pose"])[None]
-    return poses if "pose" in fixed else _refine_by_silhouette(grid, mask, poses, _FINE, _STEPS[1])[0]
+    return poses if "pose" in fixed else _refine_by_silhouette(grid, mask, window, poses, _FINE, _STEPS[1])[0]
 
 
-def search_by_silhouette(grid, mask, starts: int) -> tuple[jax.Array, jax.Array]:
-    """The best different pose vectors ``[K, 7]`` and their losses ``[K]``, from directions all over the sphere."""
+def search_by_silhouette(grid, mask, window: Window, starts: int) -> tuple[jax.Array, jax.Array]:
+    """The best pose vectors ``[K, 7]`` from directions all over the sphere, and their twins; the losses ``[K]``.
+
+    Args:
+        grid, mask: as for :func:`fit_steps`.
+        window: what of the mask to look at.
+        starts: how many directions.
+    """
     azimuth, elevation = unknowns.sphere(starts)
     vectors = jnp.zeros((starts, len(_ROLLS), 7))
     vectors = vectors.at[..., 0].set(azimuth[:, None]).at[..., 1].set(elevation[:, None])
-    vectors = vectors.at[..., 2].set(jnp.asarray(_ROLLS)).at[..., 6].set(_FIRST_DISTANCE).reshape(-1, 7)
-    vectors, losses = _scan(silhouette.opaque(grid, _COARSE), resize(mask, _COARSE)[..., 0], vectors)
+    half = window.extent / 2.0
+    placed = jnp.stack([jnp.log(half), window.left + half, window.top - half, _FIRST_DISTANCE])
+    vectors = vectors.at[..., 2].set(jnp.asarray(_ROLLS)).at[..., 3:].set(placed).reshape(-1, 7)
+    vectors, losses = _scan(silhouette.opaque(grid, _COARSE), crop(mask, window, _COARSE, 0.0)[..., 0], vectors, window)
     for count, size, steps in zip(_KEPT, (_COARSE, _FINE), _STEPS, strict=True):
         vectors = vectors[different(vectors, losses, count)]
-        vectors, losses = _refine_by_silhouette(grid, mask, vectors, size, steps)
-    return vectors, losses
+        vectors, losses = _refine_by_silhouette(grid, mask, window, vectors, size, steps)
+    # A chair without its back is a stool from four sides: what silhouettes hardly tell apart, shades may.
+    best = vectors[jnp.argsort(losses)[: _TWINS[0]], None]
+    twins = jnp.tile(best, (1, _TWINS[1], 1)).at[..., 0].add(_turns(silhouette.opaque(grid, _COARSE))).reshape(-1, 7)
+    twins, twin_losses = _refine_by_silhouette(grid, mask, window, twins, _FINE, _STEPS[1])
+    return jnp.concatenate([vectors, twins]), jnp.concatenate([losses, twin_losses])
+
+
+def _crop_both(picture, mask, window: Window, size: int) -> tuple[jax.Array, jax.Array]:
+    return crop(picture, window, size, 1.0), crop(mask, window, size, 0.0)
 
 
 # --- compiled once for each size and number of steps ------------------------------------------------------------------
 
 _scan = jax.jit(silhouette.search)
+_turns = jax.jit(functools.partial(silhouette.turns, count=_TWINS[1]))
 
 
-def _refine_by_silhouette(grid, mask, vectors, size: int, steps: int):
-    return _silhouette_steps(silhouette.opaque(grid, size), resize(mask, size)[..., 0], vectors, steps)
+def _refine_by_silhouette(grid, mask, window, vectors, size: int, steps: int):
+    return _silhouette_steps(
+        silhouette.opaque(grid, size), crop(mask, window, size, 0.0)[..., 0], vectors, window, steps
+    )
 
 
 @functools.partial(jax.jit, static_argnames="steps")
-def _silhouette_steps(cells, mask, vectors, steps):
+def _silhouette_steps(cells, mask, vectors, window, steps):
     free = jnp.ones(7).at[6].set(0.0)  # perspective is hardly seen in a silhouette
-    return one_by_one(lambda vector: silhouette.refine(cells, mask, vector, free, steps), vectors)
+    return one_by_one(lambda vector: silhouette.refine(cells, mask, vector, free, steps, window), vectors)
 
 
 @functools.partial(jax.jit, static_argnames="config")
-def judge_all(params, config, grid, picture, mask, poses, held) -> tuple[Unknowns, jax.Array]:
+def judge_all(params, config, grid, picture, mask, poses, held, window) -> tuple[Unknowns, jax.Array]:
     """:func:`photometric.judge` for each of many pose vectors ``[K, 7]``; ``held`` is what is given of the rest."""
-    return one_by_one(lambda pose: photometric.judge(params, config, grid, picture, mask, pose, **held), poses)
+    judge = functools.partial(photometric.judge, params, config, grid, picture, mask, window=window)
+    return one_by_one(lambda pose: judge(pose, **held), poses)
 
 
-@functools.partial(jax.jit, static_argnames="config")
-def _compare(params, config, grid, picture, mask, found):
-    judge = lambda x: photometric.judge(params, config, grid, picture, mask, x.pose, x.light, x.albedo)[1]  # noqa: E731
+@functools.partial(jax.jit, static_argnames=("config", "started"))
+def _compare(params, config, grid, picture, mask, found, started, window):
+    """Light and albedo are found anew where they were not given to begin with: their search bears outliers better."""
+
+    def judge(point):
+        kept = {name: getattr(point, name) if name in started else None for name in ("light", "albedo")}
+        return photometric.judge(params, config, grid, picture, mask, point.pose, **kept, window=window)
+
     return one_by_one(judge, found)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "steps"))
-def _refine(params, config, grid, picture, mask, found, free, steps):
+def _refine(params, config, grid, picture, mask, found, free, steps, window):
     free = jax.tree.map(lambda f, x: jnp.broadcast_to(f, x.shape[1:]), free, found)
-    return one_by_one(lambda start: photometric.refine(params, config, grid, picture, mask, start, free, steps), found)
+    refine = functools.partial(photometric.refine, params, config, grid, picture, mask)
+    return one_by_one(lambda start: refine(start, free, steps, window), found)

@@ -11,10 +11,16 @@ from rendernet_jax.config import Config
 from rendernet_jax.inverse import least_squares, unknowns
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.rendering import render_buffers
+from rendernet_jax.voxels import Window
 
 _MASK = 0.5  # what the mask counts for beside the picture
 _HUBER = 0.15  # residuals beyond it count by their size, not its square: shadows, texture, what no model knows
-_LIGHTS = 400  # directions that are tried
+_LIGHTS = 400  # directions that are tried,
+_LOOKED_AT = 128  # in pictures of no more than this many rows and columns
+# Brightness: what pixels differ by more than this says little of the light. Wide at first, since a narrow loss
+# would follow any few pixels that agree.
+_DOUBTS = (0.08, 0.02)
+_LIGHT_STEPS = 8
 AMBIENT = 0.1  # share of the light that is expected to come from everywhere
 # What departures from that share, and from a white object, count for: a light that falls on surfaces of few directions
 # can't be told from others, brighter or dimmer, that stand elsewhere.
@@ -40,14 +46,27 @@ def draw_point(params: dict, config: Config, grid, point: Unknowns, size: int) -
     return draw(buffers, point.light[None], point.albedo[None])[0], buffers["mask"][0]
 
 
-def refine(params: dict, config: Config, grid, picture, mask, start: Unknowns, free: Unknowns, steps: int):
-    """Move the unknowns of one picture ``[S, S, C]`` with a mask ``[S, S, 1]``: (unknowns, half mean square)."""
+def refine(
+    params: dict,
+    config: Config,
+    grid,
+    picture,
+    mask,
+    start: Unknowns,
+    free: Unknowns,
+    steps: int,
+    window: Window | None = None,
+):
+    """Move the unknowns of one picture ``[S, S, C]`` with a mask ``[S, S, 1]``: (unknowns, half mean square).
+
+    Picture and mask show a window of the frame, all of it if None; the pose is that in the frame.
+    """
     flat, unflatten = jax.flatten_util.ravel_pytree(start)
     size, poses = picture.shape[0], start.pose.size
 
     def linearise(vector):
         point = unflatten(vector)
-        look = lambda pose: _look(params, config, grid, pose, size)  # noqa: E731
+        look = lambda pose: _look(params, config, grid, pose, size, window)  # noqa: E731
         buffers, push = jax.linearize(look, point.pose)
         moved = jax.vmap(push)(jnp.eye(poses))
 
@@ -85,9 +104,11 @@ def compare(drawn, covered, picture, mask) -> jax.Array:
     return jnp.mean(optax.losses.huber_loss(residuals, delta=_HUBER))
 
 
-def judge(params: dict, config: Config, grid, picture, mask, pose: jax.Array, light=None, albedo=None):
-    """Light and albedo that suit a pose vector ``[7]`` best, unless given, and the loss then: (unknowns, loss)."""
-    buffers = _look(params, config, grid, pose, picture.shape[0])
+def judge(
+    params: dict, config: Config, grid, picture, mask, pose: jax.Array, light=None, albedo=None, window=None
+) -> tuple[Unknowns, jax.Array]:
+    """Light and albedo that suit a pose vector ``[7]`` best, unless given, and the loss then; see :func:`refine`."""
+    buffers = _look(params, config, grid, pose, picture.shape[0], window)
     found_light, found_albedo = fit_light(buffers["normal"][0], buffers["mask"][0] * mask, picture, light)
     point = Unknowns(pose, found_light if light is None else light, found_albedo if albedo is None else albedo)
     point = unknowns.clip(point)
@@ -98,21 +119,35 @@ def judge(params: dict, config: Config, grid, picture, mask, pose: jax.Array, li
 def fit_light(normal, weight, picture, light=None) -> tuple[jax.Array, jax.Array]:
     """Light vector ``[3]`` and albedo ``[C]`` that draw normals ``[S, S, 3]`` most like a picture ``[S, S, C]``.
 
-    Directions over the sphere are tried one by one: for each, brightness is linear in ambient light and intensity. If a
-    white object with the usual ambient light explains the picture about as well, that is what it is. A light that is
-    given is kept, and the albedo found for it.
+    Directions over the sphere are tried one by one, and the best is refined. If a white object with the usual ambient
+    light explains the picture about as well as any, that is what it is. A network's normals are far off where parts are
+    thin: pixels count by Cauchy's loss. A light that is given is kept, and the albedo found for it.
     """
-    white = jnp.asarray(False)
+    white, trust = jnp.asarray(False), weight
     if light is None:
-        light, white = _search_light(normal, weight[..., 0], picture)
-    one = jax.tree.map(lambda x: x[None], unknowns.to_light(light))
-    grey = shading.phong(normal[None], jnp.ones_like(weight)[None], one)[0]
-    albedo = jnp.sum(weight * grey * picture, axis=(0, 1)) / jnp.maximum(jnp.sum(weight * grey**2, axis=(0, 1)), 1e-6)
+        every = -(-picture.shape[0] // _LOOKED_AT)
+        some = [x[::every, ::every] for x in (normal, weight[..., 0], picture)]
+        found, white = _search_light(*some)
+        for doubt in _DOUBTS:
+            found = _settle_light(*some, found, white, doubt)
+        light = found[:3]
+        residuals = found[3] * _shade(normal, light) - jnp.mean(picture, axis=-1)
+        trust = weight / (1.0 + (residuals / _DOUBTS[-1]) ** 2)[..., None]
+    grey = _shade(normal, light)[..., None]
+    albedo = jnp.sum(trust * grey * picture, axis=(0, 1)) / jnp.maximum(jnp.sum(trust * grey**2, axis=(0, 1)), 1e-6)
     return light, jnp.where(white, 1.0, albedo)
 
 
+def _shade(normal, light) -> jax.Array:
+    """Brightness ``[S, S]`` of white under a light vector."""
+    return shading.phong(normal[None], jnp.ones_like(normal[None, ..., :1]), unknowns.to_light(light[None]))[0, ..., 0]
+
+
 def _search_light(normal, covered, picture) -> tuple[jax.Array, jax.Array]:
-    """Light vector ``[3]``, and whether the object passes for white, over pixels that count by ``covered [S, S]``."""
+    """Light vector and lightness ``[4]``, and whether the object passes for white; pixels count by ``covered [S, S]``.
+
+    For each direction brightness is linear in ambient light and intensity.
+    """
     azimuth, elevation = unknowns.sphere(_LIGHTS)
     lit = jnp.maximum(jnp.einsum("ijc,lc->lij", normal, direction(azimuth, elevation)), 0.0)
     brightness = jnp.mean(picture, axis=-1)
@@ -139,9 +174,33 @@ def _search_light(normal, covered, picture) -> tuple[jax.Array, jax.Array]:
     least = error(ambient, intensity)[free] + jnp.sum(covered * brightness**2)
     as_white = jnp.min(plain) + jnp.sum(covered[..., None] * picture**2) / picture.shape[-1]
     white = as_white <= _AS_GOOD * least + _NOISE**2 * every
-    best = jnp.where(white, jnp.argmin(plain), free)
-    found = (ambient / jnp.maximum(ambient + intensity, 1e-6))[best]
-    return jnp.stack([azimuth[best], elevation[best], jnp.where(white, AMBIENT, found)]), white
+    doubted = jnp.log1p(((AMBIENT + (1.0 - AMBIENT) * lit - brightness[None]) / _DOUBTS[0]) ** 2)
+    best = jnp.where(white, jnp.argmin(sums(doubted)), free)
+    scale = jnp.maximum(ambient + intensity, 1e-6)[best]
+    share, lightness = jnp.where(white, AMBIENT, ambient[best] / scale), jnp.where(white, 1.0, scale)
+    return jnp.stack([azimuth[best], elevation[best], share, lightness]), white
+
+
+def _settle_light(normal, covered, picture, start, white, doubt: float) -> jax.Array:
+    """Light vector and lightness ``[4]``, refined; of a white object's the direction alone."""
+    brightness = jnp.mean(picture, axis=-1)
+
+    area = jnp.sum(covered)
+
+    def linearise(vector):
+        shade = lambda vector: (vector[3] * _shade(normal, vector[:3]) - brightness).reshape(-1)  # noqa: E731
+        off, push = jax.linearize(shade, vector)
+        # Large residuals count for less than in refinement, and so must the priors.
+        prior = lambda vector: doubt / _HUBER * _pulls(vector[2], vector[3], area, white)  # noqa: E731
+        pulls, pull = jax.linearize(prior, vector)
+        value, slope = _cauchy(off, doubt)
+        weight, steps = jnp.sqrt(covered).reshape(-1), jnp.eye(len(vector))
+        derivatives = jax.vmap(push)(steps) * (weight * slope)[None]
+        return jnp.concatenate([weight * value, pulls]), jnp.concatenate([derivatives, jax.vmap(pull)(steps)], axis=1)
+
+    free = jnp.ones(4).at[2:].set(jnp.where(white, 0.0, 1.0))
+    project = lambda vector: vector.at[2].set(jnp.clip(vector[2], 0.0, 1.0))  # noqa: E731
+    return least_squares.minimise(linearise, start, _LIGHT_STEPS, project, free)[0]
 
 
 def _robust(residuals):
@@ -151,20 +210,34 @@ def _robust(residuals):
     return jnp.where(size > _HUBER, jnp.sign(residuals) * far, residuals), jnp.where(size > _HUBER, _HUBER / far, 1.0)
 
 
+def _cauchy(residuals, scale: float):
+    """What the squares of which are Cauchy's loss of residuals, ``scale^2 log(1 + (r / scale)^2)``, and its derivative.
+
+    The derivative is written out: where a residual is about 0, that of the compiler is a difference of large numbers.
+    """
+    square = (residuals / scale) ** 2 + 1e-6
+    root = jnp.sqrt(jnp.log1p(square) / square)
+    return residuals * root, 1.0 / ((1.0 + square) * root)
+
+
 def _priors(point: Unknowns, mask) -> jax.Array:
     """What light and albedo should be, where nothing tells, as residuals beside those of the pixels.
 
     What passes for white under the usual ambient light is held to that.
     """
-    share, lightness = point.light[2] - AMBIENT, jnp.mean(point.albedo) - 1.0
-    off = jnp.maximum(jnp.abs(share), jnp.max(jnp.abs(point.albedo - 1.0)))
+    off = jnp.maximum(jnp.abs(point.light[2] - AMBIENT), jnp.max(jnp.abs(point.albedo - 1.0)))
     white = jax.lax.stop_gradient(off) < _WHITE_WITHIN
+    return _pulls(point.light[2], jnp.mean(point.albedo), jnp.sum(mask), white)
+
+
+def _pulls(share, lightness, area, white) -> jax.Array:
+    """Residuals ``[2]`` of an ambient share and a lightness beside those of as many pixels as the object covers."""
     weights = jnp.where(white, _WHITE_HELD, jnp.asarray([_AMBIENT_PRIOR, _WHITE_PRIOR]))
-    return jnp.sqrt(jnp.sum(mask) * weights) * jnp.stack([share, lightness])
+    return jnp.sqrt(area * weights) * jnp.stack([share - AMBIENT, lightness - 1.0])
 
 
-def _look(params, config, grid, pose, size):
-    buffers = render_buffers(params, config, grid, unknowns.to_pose(pose[None]), size)
+def _look(params, config, grid, pose, size, window=None):
+    buffers = render_buffers(params, config, grid, unknowns.to_pose(pose[None]), size, window=window)
     return {name: buffers[name] for name in ("normal", "mask")}
 
 

@@ -61,10 +61,11 @@ def fit_by_silhouette(params: dict, config: Config, picture, mask, grid) -> Fit:
     """Poses by silhouette alone, in the order of how well the silhouettes fit; light and albedo as they suit each."""
     picture, mask = candidates.prepare(picture, mask)
     candidates.check_network(config)
-    settings = Settings()
-    vectors, losses = search_by_silhouette(grid, mask, settings.starts)
-    drawn = resize(picture, settings.sizes[0]), resize(mask, settings.sizes[0])
-    found, _ = judge_all(params, config, grid, *drawn, vectors, candidates.given({}))
+    settings, window = Settings(), candidates.surround(mask)
+    vectors, losses = search_by_silhouette(grid, mask, window, settings.starts)
+    size = settings.sizes[0]
+    drawn = candidates.crop(picture, window, size, 1.0), candidates.crop(mask, window, size, 0.0)
+    found, _ = judge_all(params, config, grid, *drawn, vectors, candidates.given({}), window)
     return ranked(found, losses, "silhouette")
 
 
