@@ -56,5 +56,5 @@ wheel: setup
 lock:
 	PATH="$(CURDIR)/$(BIN):$$PATH" uv pip compile --no-config --quiet --upgrade --universal --generate-hashes \
 	  --python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
-	  --extra mesh --extra export --extra viewer --extra cluster --extra dev setup.cfg third_party/requirements.in \
+	  --extra mesh --extra export --extra viewer --extra cluster --extra records --extra dev setup.cfg third_party/requirements.in \
 	  -o third_party/requirements.lock
