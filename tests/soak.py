@@ -64,21 +64,23 @@ def renders(count: int, size: int):
 
 
 def fits(count: int, size: int):
-    """Short fits of a box's pictures from changing sides."""
+    """Short fits of a box's silhouettes from changing sides, through a network that learnt nothing and is small."""
     import jax
     import numpy as np
 
-    from rendernet_jax import load_weights, render_buffers
-    from rendernet_jax.camera import Pose
+    from rendernet_jax import Pose, network
+    from rendernet_jax.config import preset
     from rendernet_jax.inverse import Settings, fit
+    from rendernet_jax.inverse.silhouette import silhouette
 
-    params, config = load_weights("compact")
-    grid = np.zeros((1, 32, 32, 32, 1), np.float32)
-    grid[:, 8:24, 4:28, 12:20] = 1
-    rng, draw = np.random.default_rng(0), jax.jit(lambda pose: render_buffers(params, config, grid, pose, size))
+    config = preset("tiny")
+    params = network.init(jax.random.key(0), config)
+    grid = np.zeros((1, 16, 16, 16, 1), np.float32)
+    grid[:, 4:12, 2:14, 6:10] = 1
+    rng, draw = np.random.default_rng(0), jax.jit(silhouette, static_argnums=2)
     settings = Settings(starts=8, sizes=(size,), steps=(2,), candidates=(1,))
     for _ in range(count):
-        mask = np.asarray(draw(Pose(*np.float32(rng.uniform(-1, 1, (2, 1)))))["mask"])[0]
+        mask = np.asarray(draw(grid, Pose(*np.float32(rng.uniform(-1, 1, (2, 1)))), size))[0, ..., None]
         assert np.isfinite(fit(params, config, 0.5 * mask, mask, grid, settings).losses[0])
         yield "self"
 
@@ -131,7 +133,8 @@ def main():
     if given.command:
         work = {"samples": command(given.command, given.minutes, given.every)}
     else:
-        work = {"renders": renders(given.renders, 256), "fits": fits(given.fits, 64)}
+        work = {"renders": renders(given.renders, 256), "fits": fits(given.fits, 32)}
+        work = {name: steps for name, steps in work.items() if getattr(given, name)}
     folder = pathlib.Path(given.output)
     folder.mkdir(parents=True, exist_ok=True)
     parts, growths = {}, {}
