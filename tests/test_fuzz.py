@@ -274,7 +274,7 @@ from rendernet_jax.errors import InputError
 import open3d
 
 folder, each = pathlib.Path(sys.argv[2]), int(sys.argv[3])
-kinds, pieces = sorted(folder.glob("valid.*")), [piece.encode() for piece in PIECES.split(" ")]
+kinds, pieces = [folder / f"valid{suffix}" for suffix in sys.argv[4:]], [piece.encode() for piece in PIECES.split(" ")]
 total = each * len(kinds)
 
 def damaged(number):
@@ -330,9 +330,10 @@ def test_damaged_meshes_of_open3d_are_refused_or_sound(tmp_path):
     pytest.importorskip("open3d", exc_type=ImportError)
     corners = np.asarray([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
     mesh = Mesh(corners, np.asarray([[0, 1, 2], [0, 1, 3], [1, 2, 3]]), corners)
-    for suffix in (".obj", ".ply", ".stl", ".glb"):
+    suffixes = (".obj", ".ply", ".stl", ".glb")
+    for suffix in suffixes:
         meshes.save_mesh(tmp_path / f"valid{suffix}", mesh)
-    command = [sys.executable, "-c", FORKS, str(pathlib.Path(__file__).parent), str(tmp_path), "2500"]
+    command = [sys.executable, "-c", FORKS, str(pathlib.Path(__file__).parent), str(tmp_path), "2500", *suffixes]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
     counts = json.loads(done.stdout.splitlines()[-1])
