@@ -98,7 +98,7 @@ class _Processes:
                 f"--workers: expected processes that make batches, got one that died ({error}); where memory or "
                 "/dev/shm is short, take fewer of them, or a smaller --batch"
             ) from error
-        # Grain frees the shared memory of an array as soon as it is dropped, and JAX may still read it then.
+        # Copied, so that grain's shared memory goes back at once, whoever holds the batch, and for how long.
         return jax.tree.map(np.array, batch)
 
 
