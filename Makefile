@@ -5,10 +5,10 @@ OUT ?= out/demo
 BIN := .venv/bin
 export MESH UP OUT PYTHON
 
-.PHONY: help setup demo test slow guides bench lint format lock cards docs wheel
+.PHONY: help setup demo test slow guides soak bench lint format lock cards docs wheel
 
 help:
-	@echo "make setup | demo [MESH=path] [UP=z] [OUT=dir] | test | slow | guides | bench | lint | format | lock | cards | docs | wheel"
+	@echo "make setup | demo [MESH=path] [UP=z] [OUT=dir] | test | slow | guides | soak | bench | lint | format | lock | cards | docs | wheel"
 
 setup:
 	@sh third_party/setup.sh
@@ -25,6 +25,10 @@ slow: setup
 # The notebook and the guides' commands, run as a reader would.
 guides: setup
 	$(BIN)/python -m pytest -q -m slow tests/test_docs.py
+
+# Memory of 2,000 renders and 200 fits in one process; out/soak/soak.svg. It fails if memory grows.
+soak: setup
+	$(BIN)/python tests/soak.py
 
 # PyTorch is what the benchmark compares with, and nothing else: it stays out of the lock.
 bench: setup
@@ -56,5 +60,5 @@ wheel: setup
 lock:
 	PATH="$(CURDIR)/$(BIN):$$PATH" uv pip compile --no-config --quiet --upgrade --universal --generate-hashes \
 	  --python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
-	  --extra mesh --extra export --extra viewer --extra cluster --extra dev setup.cfg third_party/requirements.in \
+	  --extra mesh --extra export --extra viewer --extra cluster --extra records --extra dev setup.cfg third_party/requirements.in \
 	  -o third_party/requirements.lock

@@ -15,6 +15,8 @@ import pathlib
 
 from absl import flags
 
+from rendernet_jax.errors import InputError
+
 from . import _hosts
 from . import _launch as launch
 
@@ -27,10 +29,9 @@ _HEADS = flags.DEFINE_enum(
 _SHADER = flags.DEFINE_string(
     "shader",
     None,
-    f"What an image network draws. With --data one of {', '.join(_SHADERS)}, light at 35/40 degrees; with --pictures "
-    "any name (default: that of their folder).",
+    f"What an image network draws: with --data {', '.join(_SHADERS)}, light at 35/40 degrees; else any name.",
 )
-_DATA = flags.DEFINE_string("data", None, "Data set folder, made by build_dataset; required, or --pictures.")
+_DATA = flags.DEFINE_string("data", None, "Data set of build_dataset or pack_dataset; required, or --pictures.")
 _PICTURES = flags.DEFINE_string("pictures", None, "In place of --data: folder or tar of square png or jpg pictures.")
 _OBJECTS = flags.DEFINE_string("objects", None, "With --pictures: folder of the voxels or meshes they show.")
 _POSES = flags.DEFINE_string("poses", None, "With --pictures: JSON list of what each shows; default: names tell it.")
@@ -50,6 +51,7 @@ _ONLY_TEXTURE = flags.DEFINE_bool(
 )
 _EVAL_EVERY = flags.DEFINE_integer("eval_every", 500, "Steps between evaluations and checkpoints.", lower_bound=1)
 _ACCUMULATE = flags.DEFINE_integer("accumulate", 1, "Parts in which a batch is worked on, to save memory.", 1)
+_WORKERS = flags.DEFINE_integer("workers", 0, "Processes making batches of a packed data set; 0: a thread.", 0)
 _PARALLEL = flags.DEFINE_enum("parallel", "pmap", ["pmap", "sharding"], "How a batch is spread over devices.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of initial weights, batches and lights.", 0, 2**31 - 1)
 
@@ -83,7 +85,7 @@ def main():
     if _WEIGHTS.value:
         warm_start, warm_start_sha256 = read_warm_start(_WEIGHTS.value, config)
     if leads:
-        patches = f"{recipe.batch} patches, {recipe.patch} pixels wide"
+        patches = f"{recipe.batch} patches of {recipe.patch} pixels"
         print(f"{len(source.training)} training views, {recipe.steps} steps of {patches}")
     scores = train(
         config,
@@ -92,6 +94,7 @@ def main():
         output,
         eval_every=_EVAL_EVERY.value,
         parallel=_PARALLEL.value,
+        workers=_WORKERS.value,
         warm_start=warm_start,
         inputs={"data": source.identity, "weights": warm_start_sha256},
         provenance={"command": command(), "data": source.description, **machine()},
@@ -104,7 +107,6 @@ def main():
 def check_flags() -> None:
     """Raise InputError for flags that do not go together."""
     from rendernet_jax.config import preset
-    from rendernet_jax.errors import InputError
 
     preset(_PRESET.value)
     if _PICTURES.value:

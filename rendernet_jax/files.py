@@ -20,20 +20,30 @@ _LOCK = ".lock"
 _SEAL = "seal"
 
 
-def write_atomically(path, content: bytes) -> None:
-    """Write or replace a file; a crash leaves the old file or the new one, and perhaps a hidden one beside it."""
+@contextlib.contextmanager
+def replace_file(path) -> Iterator[pathlib.Path]:
+    """A hidden path beside a file, which what is written there becomes, or replaces, at the end of the block.
+
+    A crash leaves the old file or the new one, and perhaps the hidden one.
+    """
     path = pathlib.Path(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PARTIAL)
+    os.close(handle)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
+        yield pathlib.Path(temporary)
+        with open(temporary, "r+b") as file:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
         pathlib.Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def write_atomically(path, content: bytes) -> None:
+    """Write or replace a file as :func:`replace_file` does."""
+    with replace_file(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_json(path, value) -> None:

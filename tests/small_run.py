@@ -19,6 +19,7 @@ _OUTPUT = flags.DEFINE_string("output", None, "Folder of the run.")
 _STEPS = flags.DEFINE_integer("steps", 40, "Steps.")
 _EVERY = flags.DEFINE_integer("every", 4, "Steps between evaluations.")
 _PAUSE = flags.DEFINE_float("pause", 0.0, "Seconds to make an example.")
+_WORKERS = flags.DEFINE_integer("workers", 0, "Processes that make batches.")
 _PARALLEL = flags.DEFINE_string("parallel", "pmap", "pmap or sharding.")
 _LARGEST = flags.DEFINE_integer("largest_file", 0, "Bytes beyond which no file grows; 0 for no limit.")
 _SIZE = flags.DEFINE_integer("size", 64, "Numbers in the train state.")
@@ -32,7 +33,7 @@ def main():
         resource.setrlimit(resource.RLIMIT_FSIZE, (_LARGEST.value, _LARGEST.value))
     leads = _hosts.join()
     output = launch.prepare_output(_OUTPUT.value) if leads else pathlib.Path(_OUTPUT.value)
-    train_line(output, _STEPS.value, _PAUSE.value, _EVERY.value, _PARALLEL.value, _SIZE.value)
+    train_line(output, _STEPS.value, _PAUSE.value, _EVERY.value, _PARALLEL.value, _SIZE.value, _WORKERS.value)
     print("done")
 
 

@@ -5,7 +5,7 @@ import pathlib
 import time
 
 
-def fit_line(folder, steps, pause=0.0, size=64):
+def fit_line(folder, steps, pause=0.0, size=64, workers=0):
     """Task: w of y = x.w + noise, whose batches hold 8 examples."""
     import jax
     import jax.numpy as jnp
@@ -52,6 +52,7 @@ def fit_line(folder, steps, pause=0.0, size=64):
         score=score,
         figure="psnr",
         save=functools.partial(_save, folder, save_weights, preset("tiny")),
+        workers=workers,
     )
 
 
@@ -59,10 +60,10 @@ def _save(folder, save_weights, config, params, facts):
     save_weights(folder, params, config, facts)
 
 
-def train_line(folder, steps, pause=0.0, every=4, parallel="pmap", size=64):
+def train_line(folder, steps, pause=0.0, every=4, parallel="pmap", size=64, workers=0):
     """Run it; returns the last scores."""
     from rendernet_jax.training.task_loop import train_task
 
     description = {"config": {"name": "line"}, "recipe": {"steps": steps}}
-    prepare = functools.partial(fit_line, pathlib.Path(folder), steps, pause, size)
+    prepare = functools.partial(fit_line, pathlib.Path(folder), steps, pause, size, workers)
     return train_task(pathlib.Path(folder), description, steps, every, prepare, parallel)

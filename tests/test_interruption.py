@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,13 +23,13 @@ SCRIPT = pathlib.Path(__file__).parent / "small_run.py"
 QUICK = "--xla_backend_optimization_level=0"
 
 
-def start(folder, *flags, devices=1, **options):
+def start(folder, *flags, devices=1, prefix=(), **options):
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": f"{QUICK} --xla_force_host_platform_device_count={devices}",
         "XDG_CACHE_HOME": str(pathlib.Path(folder).parent / "cache"),
     }
-    command = [sys.executable, str(SCRIPT), f"--output={folder}", *flags]
+    command = [*prefix, sys.executable, str(SCRIPT), f"--output={folder}", *flags]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, env=environment, **pipes, **options)
 
@@ -117,6 +118,46 @@ def test_sigterm_saves_and_exits_with_143(whole, tmp_path):
     assert_same_run(folder, whole)
 
 
+# --- processes that make batches --------------------------------------------------------------------------------------
+
+
+def members(group):
+    """Processes of a group that are alive."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, number = (path / "stat").read_text().rpartition(")")[2].split()[:3]
+        except OSError:  # it has just ended
+            continue
+        if int(number) == group and state != "Z":
+            found.append(int(path.name))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.isdir("/proc"), reason="looks for processes in /proc")
+def test_runs_with_workers_are_stopped_and_go_on_with_another_number_of_them(whole, tmp_path):
+    """SIGTERM to all, as srun sends it, saves; SIGKILL leaves none behind; three, two and no workers, the same bits."""
+    pytest.importorskip("grain", exc_type=ImportError)
+    folder = tmp_path / "run"
+    process = start(folder, "--pause=0.02", "--workers=2", start_new_session=True)
+    wait_for_step(process, folder, 4)
+    assert len(members(process.pid)) >= 3
+    os.killpg(process.pid, signal.SIGTERM)
+    assert "is saved; the same command goes on" in finish(process, 143)
+    saved = int(state_of(folder)["step"])
+    process = start(folder, "--pause=0.02", "--workers=3", start_new_session=True)
+    wait_for_step(process, folder, saved + 4)
+    process.kill()
+    process.communicate()
+    end = time.monotonic() + 60
+    while members(process.pid):
+        assert time.monotonic() < end, members(process.pid)
+        time.sleep(0.1)
+    finish(start(folder))
+    assert_same_run(folder, whole)
+
+
 # --- several processes ------------------------------------------------------------------------------------------------
 
 
@@ -197,6 +238,29 @@ def test_a_full_disk_is_one_error_and_the_last_state_stands(tmp_path):
         assert int(state_of(folder, size=150000)["step"]) == 40
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=False)
+
+
+@pytest.mark.slow
+def test_permission_lost_midway_is_one_error_and_the_last_state_stands(whole, tmp_path):
+    """Root may write anywhere, but for this capability; any other user is who they are."""
+    prefix = ()
+    if os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("root without setpriv, and so with every permission")
+        prefix = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+    folder = tmp_path / "run"
+    process = start(folder, "--pause=0.01", prefix=prefix)
+    wait_for_step(process, folder, 8)  # step 4 is saved then
+    (folder / "checkpoints").chmod(0o500)
+    try:
+        error = finish(process, 1)
+    finally:
+        (folder / "checkpoints").chmod(0o755)
+    assert_one_error(error)
+    assert "cannot save step" in error and "ermission denied" in error and "the last one stands" in error
+    assert 4 <= int(state_of(folder)["step"]) < 40
+    finish(start(folder))
+    assert_same_run(folder, whole)
 
 
 def test_a_failed_save_names_the_step_and_leaves_the_one_before(tmp_path, monkeypatch):

@@ -111,6 +111,18 @@ def test_trained_weights_draw_voxels_without_open3d(folder, trained, tmp_path):
     assert_one_error(call("render", *flags), "--overwrite")
 
 
+def test_training_on_a_packed_set_by_workers_gives_the_same_bytes(data, trained, tmp_path):
+    pytest.importorskip("grain", exc_type=ImportError)
+    done = call("pack_dataset", f"--data={data}", f"--output={tmp_path / 'packed'}")
+    assert done.returncode == 0 and "complete, 4 views" in done.stdout, done.stderr
+    flags = ("--preset=tiny", "--steps=2", "--batch=1", "--patch=16", "--eval_every=2", "--workers=2")
+    done = start("train", f"--data={tmp_path / 'packed'}", f"--output={tmp_path / 'run'}", *flags)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "weights.npz").read_bytes() == (trained / "weights.npz").read_bytes()
+    done = call("train", f"--data={data}", f"--output={tmp_path / 'other'}", *flags)
+    assert_one_error(done, "--workers: expected 0 for data in memory, got 2; pack them first, with pack_dataset")
+
+
 def test_render_beside_references(folder, tmp_path):
     flags = (f"--input={folder / 'meshes'}", f"--weights={folder}", "--size=32", "--grid=16", f"--output={tmp_path}")
     done = start("render", *flags, "--reference", "--outputs=phong,mask")

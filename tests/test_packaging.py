@@ -49,7 +49,7 @@ def lock() -> str:
     return (ROOT / "third_party" / "requirements.lock").read_text(encoding="utf-8")
 
 
-def direct_dependencies(setup_cfg, extras=("mesh", "export", "viewer", "cluster", "dev")) -> set[str]:
+def direct_dependencies(setup_cfg, extras=("mesh", "export", "viewer", "cluster", "records", "dev")) -> set[str]:
     lines = setup_cfg["options"]["install_requires"].split("\n")
     for extra in extras:
         lines += setup_cfg["options.extras_require"][extra].split("\n")

@@ -26,6 +26,16 @@ def import_distributed():
     return _import("distributed", "--executor=dask", "cluster")
 
 
+def import_array_record():
+    """The module that reads and writes ArrayRecord files. Raises InputError if it is not installed."""
+    return _import("array_record.python.array_record_module", "packed data sets", "records")
+
+
+def import_grain():
+    """The module ``grain``. Raises InputError if it is not installed."""
+    return _import("grain", "--workers", "records")
+
+
 def import_tensorboard():
     """The module ``tensorboardX``. Raises InputError if it is not installed."""
     return _import("tensorboardX", "tensorboard", "tensorboard")

@@ -35,11 +35,13 @@ from rendernet_jax.files import unseal
 
 SCHEMA = 1
 CHANNELS = ("mask", "normal", "depth", "ao", "contour")  # of the G-buffer that every view stores
+OCCUPANCIES = ("coverage", "binary", "sampled")  # the object grids of every shape
 POSE_COLUMNS = ("azimuth", "elevation", "roll", "scale", "x", "y", "z", "inverse_distance")
 _COMPRESSION = 6
 _FILE = re.compile(r"shards/[0-9]+\.npz")
+_RECORDS = re.compile(r"records/[0-9a-f]+-[0-9]+\.array_record")
 _MANIFEST = ("schema", "generator", "arguments", "settings", "names_sha256")  # and, once it is finished:
-_FINISHED = ("counts", "packages", "shards", "skipped")
+_FINISHED = ("counts", "packages", "shards", "skipped", "records")  # the last where it is packed
 
 
 def encode_view(channel: str, value: np.ndarray) -> np.ndarray:
@@ -102,13 +104,13 @@ def shard_path(folder, index: int) -> pathlib.Path:
     return pathlib.Path(folder) / "shards" / f"{index:06d}.npz"
 
 
-def pack_shard(arrays: dict[str, np.ndarray]) -> bytes:
+def pack_shard(arrays: dict[str, np.ndarray], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
     """Arrays to the bytes of an ``.npz``; equal arrays give equal bytes."""
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=_COMPRESSION) as archive:
+    with zipfile.ZipFile(file, "w") as archive:
         for name, array in sorted(arrays.items()):
             entry = zipfile.ZipInfo(f"{name}.npy")  # dated 1980: no time stamp gets in
-            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.compress_type = compression
             content = io.BytesIO()
             np.lib.format.write_array(content, np.ascontiguousarray(array), allow_pickle=False)
             archive.writestr(entry, content.getvalue(), compresslevel=_COMPRESSION)
@@ -135,7 +137,7 @@ def read_shard(path, digest: str | None = None) -> dict[str, np.ndarray]:
 
 def check_shard(arrays: dict[str, np.ndarray]) -> None:
     """Raise ValueError unless names, types and shapes are those of one shard."""
-    for name in ("coverage", "binary", "sampled", "poses", *CHANNELS):
+    for name in (*OCCUPANCIES, "poses", *CHANNELS):
         if name not in arrays:
             raise ValueError(f"no array {name!r}")
     for name in ("coverage", "mask"):
@@ -193,7 +195,18 @@ def _find_fault(manifest: dict) -> str:
         named = isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in ("name", "file", "sha256"))
         if not named or not _FILE.fullmatch(entry["file"]):  # no path leads out of the folder
             return f"shard {index} without name, sha256, and a file shards/NUMBER.npz"
-    return ""
+    return _find_fault_of_records(manifest) if "records" in manifest else ""
+
+
+def _find_fault_of_records(manifest: dict) -> str:
+    entries = manifest["records"] if isinstance(manifest["records"], list) else []
+    for index, entry in enumerate(entries):
+        sound = isinstance(entry, dict) and all(type(entry.get(key)) is int for key in ("bytes", "views"))
+        sound = sound and entry["views"] > 0 and all(isinstance(entry.get(key), str) for key in ("file", "sha256"))
+        if not sound or not _RECORDS.fullmatch(entry["file"]):
+            return f"record file {index} without bytes, views, sha256, and a file records/NAME.array_record"
+    expected, found = len(manifest["shards"]) * manifest["settings"]["views"], sum(e["views"] for e in entries)
+    return "" if found == expected else f"{found} views in record files, not {expected}"
 
 
 def read_description(path: pathlib.Path) -> dict:

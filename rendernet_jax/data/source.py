@@ -1,15 +1,16 @@
-"""Training batches and validation views from a data set that is held in memory, byte for byte as it was stored."""
+"""Training batches and validation views from a data set, byte for byte as it was stored."""
 
 import concurrent.futures
-import dataclasses
-import functools
 import hashlib
+import itertools
 import pathlib
 
 import numpy as np
 
 from rendernet_jax.data import shards
+from rendernet_jax.data.records import Records
 from rendernet_jax.data.shards import CHANNELS
+from rendernet_jax.data.views import OUTSIDE, View, crop_views, decode_colours, decode_grid, paste
 from rendernet_jax.errors import InputError
 
 GRIDS = {"coverage": 0.6, "binary": 0.25, "sampled": 0.15}  # how often a training sample sees each kind
@@ -20,31 +21,19 @@ TARGETS = (*CHANNELS, "albedo", "image")  # what of a batch a network is to draw
 ALIGNMENT = 8  # pixel offsets of patches are multiples of it: whole camera-grid columns
 _PATCH = 192  # pixels
 _JITTER = 0.25  # of the patch, by which its centre leaves the covered pixel that was drawn
-_MARGIN = 2  # stored pixels around an object
-_OUTSIDE = {"mask": 0.0, "normal": 0.0, "depth": -1.0, "ao": 1.0, "contour": 0.0, "albedo": 1.0}
-_WIDTHS = {"normal": 3, "albedo": 3}  # channels, 1 of any other
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class View:
-    """One view, cropped to what it shows: ``channels`` hold the pixels from ``(top, left)`` on, as stored."""
-
-    shape: int
-    pose: np.ndarray  # float32 [8], shards.POSE_COLUMNS
-    top: int
-    left: int
-    channels: dict[str, np.ndarray]
 
 
 class Source:
-    """Every view of a data set, in memory (a view of 512 x 512 takes about 1 MB), split by shape.
+    """Every view of a data set, split by shape: in memory (a view of 512 x 512 takes about 1 MB), or packed on a disk.
 
     Attributes:
         size: pixels on a view's side.
         grid: cells on an object grid's side.
+        packed: whether views are read when they are wanted, see :mod:`records`; what comes of them is the same.
         training, validation: indices of views; a shape's views are all on the same side, which its name alone
             decides (each side gets the shape nearest to it if it would have none; a single shape is trained on).
-        identity: what must be the same for a run to be continued, wherever the folder lies; JSON values by name.
+        identity: what must be the same for a run to be continued, wherever the folder lies, packed or not; JSON values
+            by name.
         description: what the card of weights trained on it says of it.
 
     Raises:
@@ -52,7 +41,7 @@ class Source:
     """
 
     def __init__(self, folder, upsample: int = 2, validation: float = 0.04, vector: int | None = None):
-        """Load ``folder``.
+        """Open ``folder``.
 
         Args:
             upsample: the number of pixels a camera-grid column covers.
@@ -70,17 +59,18 @@ class Source:
             raise InputError(f"upsample: expected {wanted}, got {upsample}")
         self.size, self.grid, self.upsample = settings["size"], settings["grid"], upsample
         self.names = [entry["name"] for entry in manifest["shards"]]
-        self._channels = (*CHANNELS, *(("albedo",) if vector else ()))
-        self._grids, self._views = [], []
-        load = functools.partial(_load, pathlib.Path(folder), self._channels, vector)
-        with concurrent.futures.ThreadPoolExecutor(4) as threads:
-            for shape, (grids, views) in enumerate(threads.map(load, manifest["shards"])):
-                self._grids.append(grids)
-                self._views += [View(shape, **view) for view in views]
-        held_back = hold_back(self.names, validation)
-        shapes = np.array([view.shape for view in self._views])
-        self.validation = np.flatnonzero(held_back[shapes])
-        self.training = np.flatnonzero(~held_back[shapes])
+        self._vector = vector
+        self.packed = "records" in manifest
+        if self.packed:
+            self._views, counts = Records(folder, manifest), settings["views"]
+        else:
+            views = _load(pathlib.Path(folder), manifest["shards"], coloured=vector is not None)
+            self._views, counts = list(itertools.chain(*views)), [len(some) for some in views]
+        if vector:
+            decode_colours(self._views[0], vector)  # before anything is trained
+        held_back = np.repeat(hold_back(self.names, validation), counts)
+        self.validation = np.flatnonzero(held_back)
+        self.training = np.flatnonzero(~held_back)
 
     def batch(self, rng: np.random.Generator, count: int, patch: int = 192) -> dict:
         """Random patches of training views; a function of the generator's state alone.
@@ -103,7 +93,7 @@ class Source:
             - with colours: ``texture`` ``[B, V]``, and ``textured`` ``[B]``, 1 where the shape has such a vector.
 
         Raises:
-            InputError: the patch is larger than a view, or no multiple of 8.
+            InputError: a shape lacks colours that are asked for; the patch is larger than a view, or no multiple of 8.
         """
         check_patch(patch, self.size)
         samples = []
@@ -131,9 +121,15 @@ class Source:
 
     def _cut(self, view: View, kind: str, top: int, left: int, patch: int, step: int) -> dict:
         """One sample: a patch of the view at 1/step of its size."""
-        targets = {name: _paste(view, name, top * step, left * step, patch * step) for name in self._channels}
+        names = (*CHANNELS, "albedo") if self._vector else CHANNELS
+        grid, colours = decode_grid(view, kind), {}
+        if self._vector:
+            colours = decode_colours(view, self._vector)
+            grid = np.concatenate([grid, colours.pop("colours")], axis=-1)
+        targets = {name: paste(view, name, top * step, left * step, patch * step) for name in names}
         fields = {
-            **_decode_grid(self._grids[view.shape], kind),
+            "grid": grid,
+            **colours,
             "pose": shards.decode_poses(view.pose),
             **window(top, left, patch, self.size // step),
         }
@@ -190,68 +186,15 @@ def box_filter(targets: dict[str, np.ndarray], step: int) -> dict[str, np.ndarra
     covered = small["mask"] > 0
     divisor = np.where(covered, small["mask"], np.float32(1.0))
     for name in targets.keys() & {"normal", "depth", "ao", "albedo"}:
-        small[name] = np.where(covered, pool(targets[name] * mask) / divisor, np.float32(_OUTSIDE[name]))
+        small[name] = np.where(covered, pool(targets[name] * mask) / divisor, np.float32(OUTSIDE[name]))
     return small
 
 
-def _load(folder: pathlib.Path, channels, vector: int | None, entry: dict) -> tuple[dict, list[dict]]:
-    arrays = shards.read_shard(folder / entry["file"], entry["sha256"])
-    grids = {name: arrays[name] for name in GRIDS}
-    if vector:
-        grids |= _texture(arrays, vector, entry["name"])
-    return grids, [_crop(arrays, channels, index) for index in range(len(arrays["poses"]))]
-
-
-def _texture(arrays: dict[str, np.ndarray], vector: int, name: str) -> dict:
-    """Colours and texture vector of a shard."""
-    if "colours" not in arrays:
-        raise InputError(f"data set: expected coloured shapes, got {name} without colours; build it of coloured ones")
-    texture = arrays.get("texture")
-    if texture is not None and texture.shape != (vector,):
-        raise InputError(f"data set: expected texture vectors of {vector} numbers, got {len(texture)} of {name}")
-    has_vector = texture is not None
-    return {
-        "colours": arrays["colours"],
-        "texture": texture if has_vector else np.zeros(vector, np.float32),
-        "textured": np.float32(has_vector),
-    }
-
-
-def _crop(arrays: dict[str, np.ndarray], channels, index: int) -> dict:
-    shown = (arrays["mask"][index] > 0) | (arrays["contour"][index] > 0)
-    spans = []
-    for axis in (1, 0):
-        used = np.flatnonzero(shown.any(axis))
-        first, last = (used[0], used[-1]) if len(used) else (0, -1)
-        spans.append((max(int(first) - _MARGIN, 0), int(last) + 1 + _MARGIN))
-    box = (slice(*spans[0]), slice(*spans[1]))
-    channels = {name: np.ascontiguousarray(arrays[name][index][box]) for name in channels}
-    return {"pose": arrays["poses"][index], "top": spans[0][0], "left": spans[1][0], "channels": channels}
-
-
-def _paste(view: View, name: str, top: int, left: int, side: int) -> np.ndarray:
-    """Pixels [side, side, C] of a view's channel, decoded."""
-    stored = view.channels[name]
-    rows, columns = stored.shape[:2]
-    first = max(view.top, top), max(view.left, left)
-    last = min(view.top + rows, top + side), min(view.left + columns, left + side)
-    result = np.full((side, side, _WIDTHS.get(name, 1)), _OUTSIDE[name], np.float32)
-    if first[0] < last[0] and first[1] < last[1]:
-        part = stored[first[0] - view.top : last[0] - view.top, first[1] - view.left : last[1] - view.left]
-        result[first[0] - top : last[0] - top, first[1] - left : last[1] - left] = shards.decode_view(name, part)
-    return result
-
-
-def _decode_grid(stored: dict[str, np.ndarray], kind: str) -> dict[str, np.ndarray]:
-    """Object grid of a kind, with its colours if there are any, and what its texture vector is."""
-    if kind == "coverage":
-        grid = shards.decode_coverage(stored[kind])
-    else:
-        grid = shards.decode_bits(stored[kind], len(stored["coverage"]))
-    if "colours" not in stored:
-        return {"grid": grid}
-    grid = np.concatenate([grid, shards.decode_view("albedo", stored["colours"])], axis=-1)
-    return {"grid": grid, "texture": stored["texture"], "textured": stored["textured"]}
+def _load(folder: pathlib.Path, entries: list[dict], coloured: bool) -> list[list[View]]:
+    """The views of every shard."""
+    read = lambda entry: crop_views(shards.read_shard(folder / entry["file"], entry["sha256"]), coloured)  # noqa: E731
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        return list(threads.map(read, entries))
 
 
 def hold_back(names: list[str], share: float) -> np.ndarray:

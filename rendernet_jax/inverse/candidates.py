@@ -62,6 +62,13 @@ def different(vectors, losses, count: int) -> np.ndarray:
     return np.asarray(chosen)
 
 
+def pick(vectors, losses, count: int) -> np.ndarray:
+    """``count`` indices whatever there is, so that programs are compiled once: the different ones first, then the best."""
+    first = different(vectors, losses, count)
+    rest = [index for index in np.argsort(np.asarray(losses), kind="stable") if index not in first]
+    return np.asarray([*first, *rest][:count])
+
+
 def resize(picture, size: int) -> jax.Array:
     """Picture ``[S, S, C]`` at ``size`` pixels a side, averaged where it shrinks."""
     return jax.image.resize(jnp.asarray(picture, jnp.float32), (size, size, picture.shape[-1]), "linear")

@@ -12,7 +12,7 @@ from rendernet_jax.config import Config
 from rendernet_jax.conv import one_by_one
 from rendernet_jax.errors import InputError
 from rendernet_jax.inverse import candidates, photometric, silhouette, unknowns
-from rendernet_jax.inverse.candidates import Fit, crop, different, ranked, surround, take
+from rendernet_jax.inverse.candidates import Fit, crop, different, pick, ranked, surround, take
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.voxels import Window
 
@@ -116,7 +116,7 @@ def fit_steps(
     poses = _first_poses(grid, mask, window, settings, start, fixed)
     small = _crop_both(picture, mask, window, settings.sizes[0])
     found, losses = judge_all(params, config, grid, *small, poses, candidates.given(start), window)
-    chosen = different(found.pose, losses, _TOLD)
+    chosen = pick(found.pose, losses, _TOLD)
     found = Fit(take(found, chosen), losses[chosen], "judge")
     if not np.isfinite(found.losses[0]):
         raise InputError("start: expected a pose at which the object meets the mask, got none; correct it")
@@ -166,7 +166,7 @@ def search_by_silhouette(grid, mask, window: Window, starts: int) -> tuple[jax.A
     vectors = vectors.at[..., 2].set(jnp.asarray(_ROLLS)).at[..., 3:].set(placed).reshape(-1, 7)
     vectors, losses = _scan(silhouette.opaque(grid, _COARSE), crop(mask, window, _COARSE, 0.0)[..., 0], vectors, window)
     for count, size, steps in zip(_KEPT, (_COARSE, _FINE), _STEPS, strict=True):
-        vectors = vectors[different(vectors, losses, count)]
+        vectors = vectors[pick(vectors, losses, count)]
         vectors, losses = _refine_by_silhouette(grid, mask, window, vectors, size, steps)
     # A chair without its back is a stool from four sides: what silhouettes hardly tell apart, shades may.
     best = vectors[jnp.argsort(losses)[: _TWINS[0]], None]

@@ -18,7 +18,7 @@ from rendernet_jax.conv import one_by_one
 from rendernet_jax.errors import InputError
 from rendernet_jax.first_guess import GuessConfig
 from rendernet_jax.inverse import candidates, photometric, silhouette, unknowns
-from rendernet_jax.inverse.candidates import Fit, different, ranked, resize, take
+from rendernet_jax.inverse.candidates import Fit, pick, ranked, resize, take
 from rendernet_jax.inverse.descent import CHUNK, descend, steps_of_all
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.shape_prior import PriorConfig
@@ -141,7 +141,7 @@ def _search(prior, mask, settings: ShapeSettings, start: dict, guessed: tuple | 
     small = resize(mask, settings.sizes[0])[..., 0]
     vectors, losses = jax.tree.map(jnp.concatenate, _compare(*prior, small, latents, poses, not given))
     count = settings.candidates[0]
-    chosen = jnp.argsort(losses)[:count] if given else different(vectors, losses, count)
+    chosen = jnp.argsort(losses)[:count] if given else pick(vectors, losses, count)
     vectors, losses, shapes = vectors[chosen], losses[chosen], latents[chosen // len(poses)]
     if guessed is not None:
         latent, poses = guessed

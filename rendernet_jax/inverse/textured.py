@@ -20,7 +20,7 @@ from rendernet_jax.config import Config
 from rendernet_jax.conv import one_by_one
 from rendernet_jax.errors import InputError
 from rendernet_jax.inverse import candidates, photometric, silhouette, unknowns
-from rendernet_jax.inverse.candidates import Fit, different, ranked, resize, take
+from rendernet_jax.inverse.candidates import Fit, pick, ranked, resize, take
 from rendernet_jax.inverse.descent import CHUNK, descend, steps_of_all
 from rendernet_jax.inverse.shape import grids, voxels
 from rendernet_jax.inverse.unknowns import Unknowns
@@ -140,7 +140,7 @@ def _search(params, config, prior, picture, mask, settings: TextureSettings, sta
     held = candidates.given(start)
     poses = _place(*prior, resize(mask, _COARSE)[..., 0], latent, poses) if "pose" not in start else poses
     lights, losses = _judge(params, config, *prior, *small, latent, texture, held["albedo"], poses, held["light"])
-    chosen = different(poses, losses, min(settings.candidates[0], len(poses)))
+    chosen = pick(poses, losses, settings.candidates[0])
     alike = lambda x: jnp.broadcast_to(x, (len(chosen), *x.shape))  # noqa: E731
     found = Unknowns(poses[chosen], lights[chosen], *map(alike, (held["albedo"], latent, texture)))
     return ranked(found, losses[chosen], "search")

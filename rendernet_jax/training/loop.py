@@ -25,6 +25,7 @@ def train(
     *,
     eval_every: int = 500,
     parallel: str = "pmap",
+    workers: int = 0,
     warm_start: dict | None = None,
     inputs: dict | None = None,
     provenance: dict | None = None,
@@ -39,6 +40,8 @@ def train(
         source: has ``batch(rng, count, patch)``, ``validation``, ``views(indices, occupancy)`` and ``size``, see
             ``data.source.Source``.
         parallel: see :func:`rendernet_jax.training.parallel.data_parallel`.
+        workers: processes that make batches, for a source that can be pickled; 0 for a thread of this one. It changes
+            no bit, and a run may go on with another number.
         warm_start: parameters to begin with; random if None.
         inputs: what identifies the data and the warm start, JSON values by name; a run is continued with equal ones
             only.
@@ -48,11 +51,13 @@ def train(
         the last evaluation's figures.
 
     Raises:
-        InputError: there is nothing to validate on, a patch that the network can't draw, no head that the data can
-            judge, or what ``train_task`` raises.
+        InputError: there is nothing to validate on, workers for data in memory, a patch that the network can't draw,
+            no head that the data can judge, or what ``train_task`` raises.
     """
     if not len(source.validation):
         raise InputError("data set: expected at least one validation view, got none; build it with two shapes or more")
+    if workers and not getattr(source, "packed", False):
+        raise InputError(f"--workers: expected 0 for data in memory, got {workers}; pack them first, with pack_dataset")
     if config.size and config.size != source.size:
         raise InputError(
             f"config: expected network {config.name!r} for the data's {source.size} pixels, got one for {config.size}; "
@@ -75,6 +80,7 @@ def train(
             figure="psnr",
             save=lambda params, facts: save_weights(folder, params, config, {**(provenance or {}), **facts}),
             unit="patches",
+            workers=workers,
             score_first=config.draws_images,
         )
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import io
 import json
 import math
@@ -10,7 +11,6 @@ import pathlib
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import numpy as np
@@ -20,7 +20,7 @@ from rendernet_jax.errors import InputError, Interrupted
 from rendernet_jax.files import lock_folder, write_atomically
 from rendernet_jax.training import hosts
 from rendernet_jax.training.parallel import data_parallel
-from rendernet_jax.training.prefetch import Prefetch
+from rendernet_jax.training.prefetch import prefetch
 from rendernet_jax.training.run_folder import FAULT, LOG, open_run, rewind_log
 from rendernet_jax.weights import flatten
 
@@ -33,12 +33,13 @@ class Task:
 
     state: Callable[[], dict]  # a fresh train state: params, ema, opt_state, step
     make_step: Callable  # axis -> step(state, batch) -> (state, figures), averaged over the axis if it is not None
-    batch: Callable[[int, range], Any]  # examples at these places of the batch of a number, of which they are functions
+    batch: Callable  # (number, places: range) -> examples of a batch, functions of its number and their places alone
     examples: int  # in a batch, over all processes
     score: Callable[[dict, int], dict[str, float]]  # EMA parameters, step -> figures
     figure: str  # the one of them that tells which is best: the higher the better
     save: Callable[[dict, dict], None]  # writes weights from EMA parameters, with these facts about them
     unit: str = "examples"  # as the log calls them
+    workers: int = 0  # processes that make batches, see training.prefetch
     score_first: bool = False  # whether it is seen beside what it began with
 
 
@@ -116,7 +117,8 @@ class _Run:
         step = data_parallel(self.task.make_step, parallel)
         if self.task.score_first and self.is_new and self.checkpoints:
             self.write({"step": 0, **self.task.score(hosts.own_copy(state["ema"]), 0)})
-        with Prefetch(lambda number: self.task.batch(number, places), self.start, self.steps) as batches:
+        make = functools.partial(self.task.batch, places=places)
+        with prefetch(make, self.start, self.steps, self.task.workers) as batches:
             unread, read = [], state  # figures of the steps since a state
             for done in range(self.start + 1, self.steps + 1):
                 state, figures = step(state, self.progress.take(batches))
