@@ -22,7 +22,7 @@ from . import _launch as launch
 
 flags.adopt_module_key_flags(_hosts)
 _SHADERS = ("phong", "toon", "contour", "ao")
-_PRESET = flags.DEFINE_string("preset", "compact", "Network: compact, paper, tiny, or the baselines ec and ec-deep.")
+_PRESET = flags.DEFINE_string("preset", "compact", "compact, paper or tiny, or either with -texture; ec or ec-deep.")
 _HEADS = flags.DEFINE_enum(
     "heads", None, ["gbuffer", "image"], "A G-buffer for every shader and light (default), or the pictures of --shader."
 )
@@ -31,7 +31,7 @@ _SHADER = flags.DEFINE_string(
     None,
     f"What an image network draws: with --data {', '.join(_SHADERS)}, light at 35/40 degrees; else any name.",
 )
-_DATA = flags.DEFINE_string("data", None, "Data set of build_dataset or pack_dataset; required, or --pictures.")
+_DATA = flags.DEFINE_string("data", None, "Data set, packed or not, or faces as of 2018; required, or --pictures.")
 _PICTURES = flags.DEFINE_string("pictures", None, "In place of --data: folder or tar of square png or jpg pictures.")
 _OBJECTS = flags.DEFINE_string("objects", None, "With --pictures: folder of the voxels or meshes they show.")
 _POSES = flags.DEFINE_string("poses", None, "With --pictures: JSON list of what each shows; default: names tell it.")
@@ -125,14 +125,11 @@ def check_flags() -> None:
 
 def read_data_set():
     """Network and source for --data."""
-    from rendernet_jax.config import fit_size, preset
-    from rendernet_jax.data.source import Source
+    from rendernet_jax.config import preset
+    from rendernet_jax.training.open_data import open_data
 
     image = {"heads": (("image", 1),), "shader": _SHADER.value} if _SHADER.value else {}
-    config = preset(_PRESET.value, **image)
-    vector = config.paint.texture.vector if config.paint else None
-    source = Source(_DATA.value, 1 if config.encoder else config.upsample, vector=vector)
-    return fit_size(config, source.size), source
+    return open_data(_DATA.value, preset(_PRESET.value, **image))
 
 
 def read_pictures():

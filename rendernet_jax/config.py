@@ -300,6 +300,20 @@ def shape_alone(config: Config) -> Config:
     return dataclasses.replace(config, paint=None, channels=1, heads=config.shape_heads)
 
 
+def with_vectors(config: Config, numbers: int) -> Config:
+    """The same network for texture vectors of another length.
+
+    Raises:
+        InputError: it is none of coloured objects.
+    """
+    if config.paint is None:
+        raise InputError(
+            f"preset: expected one of coloured objects for textured faces, got {config.name!r}; use another"
+        )
+    texture = dataclasses.replace(config.paint.texture, vector=numbers)
+    return dataclasses.replace(config, paint=dataclasses.replace(config.paint, texture=texture))
+
+
 def fit_size(config: Config, size: int) -> Config:
     """The same network for pictures of ``size`` pixels; only an encoder-decoder has a size of its own.
 

@@ -3,6 +3,7 @@
 import io
 import tarfile
 
+import launching
 import numpy as np
 import pytest
 import scipy.io
@@ -14,6 +15,7 @@ from rendernet_jax.data.morphable_files import load_morphable
 from rendernet_jax.data.raycast import camera_axes
 from rendernet_jax.data.voxel_files import write_voxels
 from rendernet_jax.errors import InputError
+from rendernet_jax.weights import load_weights
 
 SIZE, GRID, NUMBERS = 64, 16, 199
 NAMES = ("ply7", "ply10", "ply80024")
@@ -198,3 +200,14 @@ def test_mat_files_are_judged_before_they_are_read(tmp_path):
         read_mat(path, "beta")
     with pytest.raises(InputError, match="nothing there"):
         read_mat(tmp_path / "none.mat", "beta")
+
+
+def test_a_network_learns_from_such_faces(tmp_path):
+    """Through what is drawn of the vectors, as nothing else tells their colours."""
+    source_folder, output = write(tmp_path / "faces"), tmp_path / "run"
+    command = ["--preset=tiny-texture", f"--data={source_folder}", f"--output={output}", "--steps=2", "--batch=2"]
+    done = launching.call("train", *command, "--patch=16", "--eval_every=2")
+    assert done.returncode == 0, done.stderr
+    params, config = load_weights(output)
+    assert config.paint.texture.vector == NUMBERS
+    assert float(abs(params["texture"]["basis"]).max()) > 0

@@ -147,6 +147,12 @@ class TexturedPictures:
         return total.hexdigest()
 
 
+def has_faces(folder) -> bool:
+    """Whether a folder is laid out so: texture vectors somewhere in it, and no data set of this project."""
+    folder = pathlib.Path(folder)
+    return not (folder / "manifest.json").exists() and next(folder.rglob("*.mat"), None) is not None
+
+
 def load_morphable(folder, textures=None, albedo=None, normals=None, validation: float = 0.04) -> TexturedPictures:
     """Read a folder of the layout above; every picture must have its partner, its object and its texture vector.
 

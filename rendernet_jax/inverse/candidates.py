@@ -63,7 +63,7 @@ def different(vectors, losses, count: int) -> np.ndarray:
 
 
 def pick(vectors, losses, count: int) -> np.ndarray:
-    """``count`` indices whatever there is, so that programs are compiled once: the different ones first, then the best."""
+    """``count`` indices whatever there is, so that programs are compiled once: different ones first, then the best."""
     first = different(vectors, losses, count)
     rest = [index for index in np.argsort(np.asarray(losses), kind="stable") if index not in first]
     return np.asarray([*first, *rest][:count])

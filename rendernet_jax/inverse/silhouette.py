@@ -58,13 +58,21 @@ def compare(grid: jax.Array, mask: jax.Array, vectors: jax.Array, window: Window
 
 
 def turns(grid: jax.Array, count: int) -> jax.Array:
-    """Angles ``[count]``, radians, by which opacities may be turned about the y axis and are most like what they were.
+    """Angles ``[count]``, radians, by which opacities may be turned upright and are most like what they were.
 
+    The axis goes through their centroid, not through the middle of their box, in which no three legs stand evenly.
     They are multiples of 15 degrees from 30 to 330. Local maxima of the soft IoU (sum of the lesser over sum of the
     greater) come first, the greatest before others.
     """
     angles = jnp.arange(24, dtype=jnp.float32) * (jnp.pi / 12.0)
-    turned = camera_grid(grid, Pose(azimuth=angles, scale=2.0), grid.shape[1:4])  # the cube fills the frame
+    cells = jnp.sum(grid[0, ..., 0], axis=1)
+    x, z = ((jnp.arange(n, dtype=jnp.float32) + 0.5) / n - 0.5 for n in cells.shape)
+    total = jnp.maximum(jnp.sum(cells), 1e-6)
+    x, z = jnp.sum(cells * x[:, None]) / total, jnp.sum(cells * z[None]) / total
+    sine, cosine = jnp.sin(angles), jnp.cos(angles)
+    centred = -2.0 * jnp.stack([cosine * x - sine * z, jnp.zeros_like(sine), sine * x + cosine * z], axis=-1)
+    pose = Pose(azimuth=angles, scale=2.0, translation=centred)  # the cube fills the frame
+    turned = camera_grid(grid, pose, grid.shape[1:4])
     lesser, greater = (jnp.sum(f(turned, turned[:1]), axis=(1, 2, 3, 4)) for f in (jnp.minimum, jnp.maximum))
     overlap = lesser / greater
     peak = (overlap >= jnp.roll(overlap, 1)) & (overlap >= jnp.roll(overlap, -1))
