@@ -189,7 +189,7 @@ def _prepare_textured(job: Job, photo: Photo, network: tuple, start: dict) -> _P
     target = photo.picture, photo.mask
     fixed = (*job.fixed, *(() if "albedo" in (*start, *job.fixed) else ("albedo",)))
     steps = inverse.fit_textured_steps(*network, prior, *target, settings, start=start, fixed=fixed)
-    voxels = lambda point: inverse.coloured_grids(*network, prior, jax.tree.map(lambda x: x[None], point))  # noqa: E731
+    voxels = lambda point: inverse.coloured_grids(*network, prior, unknowns.stacked(point))  # noqa: E731
     return _Problem(photo, steps, inverse.count_texture_reports(settings), None, voxels, network)
 
 

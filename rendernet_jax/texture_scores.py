@@ -140,7 +140,7 @@ def score_fit(params, config, prior, found: Unknowns, target: Target, head: Head
         - colour pictures: the fitted view, then the new ones.
     """
     pose, light = unknowns.to_pose(found.pose), unknowns.to_light(found.light)
-    grid = inverse.coloured_grids(params, config, prior, jax.tree.map(lambda x: x[None], found))
+    grid = inverse.coloured_grids(params, config, prior, unknowns.stacked(found))
     size, views = len(target.picture), []
     pictures, masks = [], []
     for view in (broadcast(pose), *new_views(broadcast(pose))):

@@ -29,6 +29,11 @@ class Unknowns:
     texture: jax.Array | None = None  # [..., V], texture vector; None where the object is of one colour
 
 
+def stacked(point: Unknowns) -> Unknowns:
+    """One point as a list of one."""
+    return jax.tree.map(lambda x: x[None], point)
+
+
 def to_pose(vector: jax.Array) -> Pose:
     """Pose of a vector ``[..., 7]``."""
     azimuth, elevation, roll, log_scale, right, up, inverse_distance = jnp.moveaxis(vector, -1, 0)
