@@ -118,8 +118,9 @@ def test_weights_of_another_config_are_refused_by_name(folder):
 @pytest.mark.parametrize("name", weights.shipped())
 def test_shipped_weights_load_and_say_where_they_come_from(name):
     found, _ = weights.read_params(name)
-    load = {"shape_prior": weights.load_prior, "first_guess": weights.load_guess}.get(name, weights.load_weights)
-    assert load(name)[1].name == name
+    load = weights.load_prior if name.endswith("_prior") else weights.load_weights
+    load = weights.load_guess if name == "first_guess" else load
+    assert load(name)[1].name == {"head_prior": "small"}.get(name, name)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
     card = weights.read_card(name)
     assert (weights.find_weights(name)).stat().st_size <= 6.5 * 2**20
