@@ -37,7 +37,7 @@ class CylinderDecoder(nnx.Module):
         around = jnp.moveaxis(flat.reshape(-1, rows, columns, channels), 2, 3) @ _unroll(config.grid, columns)
         grid = around.reshape(-1, rows, channels, config.grid, config.grid).transpose(0, 3, 1, 4, 2)
         # Clipped, but for derivatives: a colour out of range finds back.
-        return grid + jax.lax.stop_gradient(jnp.clip(grid, 0.0, 1.0) - grid)
+        return jax.lax.stop_gradient(jnp.clip(grid, 0.0, 1.0)) + (grid - jax.lax.stop_gradient(grid))
 
 
 @functools.cache

@@ -211,7 +211,7 @@ def _judge(params, config, prior, prior_config, picture, mask, latent, texture, 
         found = light
         if light is None:
             normal, tint, covered = (buffers[name][0] for name in ("normal", "tint", "mask"))
-            found = fit_light(normal, tint * albedo, covered * mask, picture)
+            found = fit_light(normal, tint * albedo[None, None], covered * mask, picture)
         return found, _compare(buffers, found, albedo, picture, mask)
 
     return one_by_one(one, poses)
@@ -224,7 +224,7 @@ def _relight(params, config, prior, prior_config, picture, mask, found):
     def one(point):
         buffers = _look(params, config, _paint(params, config, prior, prior_config, point), point.pose, len(picture))
         normal, tint, covered = (buffers[name][0] for name in ("normal", "tint", "mask"))
-        light = fit_light(normal, tint * point.albedo, covered * mask, picture)
+        light = fit_light(normal, tint * point.albedo[None, None], covered * mask, picture)
         losses = [_compare(buffers, x, point.albedo, picture, mask) for x in (light, point.light)]
         return point.replace(light=jnp.where(losses[0] < losses[1], light, point.light))
 
