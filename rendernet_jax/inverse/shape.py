@@ -7,6 +7,7 @@ Gauss-Newton.
 import dataclasses
 import functools
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +32,8 @@ _GUESSED = 4  # views
 _ROLL = 0.1  # radians, deviation of the roll of photos
 _POSE_SHARE = 0.1  # of roll and perspective beside the latent: a shape unknown is easily taken for either
 _SHARPNESS = 3.0  # of the edge between set and empty cells, against what the prior decodes
+_CUT = 0.3  # probability from which a cell is set: the overlap that can be expected is largest well below one half
+_VIEW = 3e-4  # weight of the guessed view's surprise, nats, beside half the mean squared pixel
 _FAINT = 0.02  # occupancy of a cell that counts as empty
 _FIRST_LIGHT = (0.6, 0.7, photometric.AMBIENT)  # until the shape is good enough to tell
 
@@ -46,6 +49,14 @@ class ShapeSettings:
     steps: tuple[int, int] = (8, 60)  # by silhouettes, the pose alone; by pictures, in tens
     candidates: tuple[int, int] = (12, 2)  # how many are refined so
     typical: float = 0.02  # weight of how far latent, roll and perspective go, beside that of mean squared pixels
+
+
+class _Guess(NamedTuple):
+    """What a first look at the picture says."""
+
+    latent: jax.Array  # [L]
+    poses: jax.Array  # [K, 7], of every view, the likeliest first
+    log_probability: jax.Array  # [K]
 
 
 def fit_shape(params: dict, config: Config, prior, picture, mask, settings=ShapeSettings(), **more) -> Fit:
@@ -106,7 +117,10 @@ def fit_shape_steps(
     found = ranked(found.candidates.replace(pose=poses), losses, f"silhouette {settings.sizes[1]}")
     yield found
     drawn = resize(picture, settings.size), resize(mask, settings.size)
-    found = ranked(*_judge(params, config, *prior, *drawn, found.candidates, candidates.given(start)), "judge")
+    judged, losses = _judge(params, config, *prior, *drawn, found.candidates, candidates.given(start))
+    if guessed is not None:
+        losses = losses + _VIEW * _surprise(guessed, judged.pose)
+    found = ranked(judged, losses, "judge")
     yield found
     some_steps = functools.partial(_by_picture, params, config, *prior, *drawn, settings.typical)
     first = take(found.candidates, slice(settings.candidates[-1]))
@@ -133,7 +147,7 @@ def _check_prior(config: PriorConfig, guess, settings: ShapeSettings) -> None:
         raise InputError(f"guess: expected {wanted}, got {guess[1].latent}; use the guess of this prior")
 
 
-def _search(prior, mask, settings: ShapeSettings, start: dict, guessed: tuple | None, channels: int) -> Fit:
+def _search(prior, mask, settings: ShapeSettings, start: dict, guessed: _Guess | None, channels: int) -> Fit:
     """The best of the gallery's shapes, seen from different sides, and what was guessed."""
     latents = _shapes(prior[0], settings.shapes, start, guessed)
     given = "pose" in start
@@ -144,7 +158,7 @@ def _search(prior, mask, settings: ShapeSettings, start: dict, guessed: tuple | 
     chosen = jnp.argsort(losses)[:count] if given else pick(vectors, losses, count)
     vectors, losses, shapes = vectors[chosen], losses[chosen], latents[chosen // len(poses)]
     if guessed is not None:
-        latent, poses = guessed
+        latent, poses = guessed.latent, guessed.poses[:_GUESSED]
         seen = jax.tree.map(lambda x: x[0], _compare(*prior, small, latent[None], poses, True))
         kept = max(0, count - len(poses))  # of the gallery's; what was guessed is always among those that are refined
         vectors, losses = (jnp.concatenate([new, old[:kept]]) for new, old in zip(seen, (vectors, losses), strict=True))
@@ -156,7 +170,7 @@ def _search(prior, mask, settings: ShapeSettings, start: dict, guessed: tuple | 
     return ranked(Unknowns(vectors, alike(light), alike(albedo), shapes), losses, "search")
 
 
-def _shapes(prior: dict, count: int, start: dict, guessed: tuple | None) -> jax.Array:
+def _shapes(prior: dict, count: int, start: dict, guessed: _Guess | None) -> jax.Array:
     """Latents ``[K, L]`` to compare, the nearest to the guess first if there is one."""
     if "shape" in start:
         return jnp.asarray(start["shape"], jnp.float32)[None]
@@ -164,18 +178,24 @@ def _shapes(prior: dict, count: int, start: dict, guessed: tuple | None) -> jax.
     if guessed is None:
         return gallery[:: max(1, len(gallery) // count)][:count]
     _, spread = shape_prior.usual(prior)
-    distances = jnp.mean(((gallery - guessed[0][None]) / spread[None]) ** 2, axis=1)
+    distances = jnp.mean(((gallery - guessed.latent[None]) / spread[None]) ** 2, axis=1)
     return gallery[jnp.argsort(distances)[:count]]
 
 
-def _guess(prior: dict, guess: tuple[dict, GuessConfig], picture, mask) -> tuple[jax.Array, jax.Array]:
-    """Latent ``[L]`` and pose vectors ``[K, 7]`` of the likeliest views."""
+def _guess(prior: dict, guess: tuple[dict, GuessConfig], picture, mask) -> _Guess:
     look = first_guess.crop(np.asarray(picture), np.asarray(mask))
     found = _see(*guess, look[None])
-    angles = found.angles[0, jnp.argsort(-found.log_odds[0])[:_GUESSED]]
+    order = jnp.argsort(-found.log_odds[0])
+    angles = found.angles[0, order]
     vectors = jnp.zeros((len(angles), 7)).at[:, :3].set(angles).at[:, 6].set(_FIRST_DISTANCE)
     mean, spread = shape_prior.usual(prior)
-    return mean + spread * found.latent[0], vectors
+    return _Guess(mean + spread * found.latent[0], vectors, jax.nn.log_softmax(found.log_odds[0])[order])
+
+
+def _surprise(guessed: _Guess, poses) -> jax.Array:
+    """Minus the logarithm of how likely the guess takes the views of pose vectors ``[N, 7]``, by azimuth: ``[N]``."""
+    apart = jnp.mod(poses[:, None, 0] - guessed.poses[None, :, 0] + jnp.pi, 2.0 * jnp.pi) - jnp.pi
+    return -guessed.log_probability[jnp.argmin(jnp.abs(apart), axis=1)]
 
 
 def _upright(azimuths: int) -> jax.Array:
@@ -206,7 +226,7 @@ def _sharp(prior, prior_config, latent):
 
     Derivatives are those of the softer grid, which reach further around its edges.
     """
-    logits = shape_prior.decode_logits(prior, prior_config, latent[None])
+    logits = shape_prior.decode_logits(prior, prior_config, latent[None]) - np.log(_CUT / (1.0 - _CUT))
     soft = jax.nn.sigmoid(logits)
     return soft + jax.lax.stop_gradient(jax.nn.sigmoid(_SHARPNESS * logits) - soft)
 
