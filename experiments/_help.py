@@ -14,7 +14,7 @@ _GROUPS = {
     "View and light": "azimuth_deg elevation_deg roll_deg scale inverse_distance light_azimuth_deg light_elevation_deg",
     "Pictures": "outputs size views turntable turntable_format background float reference",
     "Training": "steps batch patch rate ema accumulate only_texture kl eval_every parallel train_batch",
-    "Method": "schedule starts fix methods robustness repeats torch growth sizes batches limit_mib kernels",
+    "Method": "fits schedule starts fix methods robustness repeats torch growth sizes batches limit_mib kernels",
     "Server": "host port",
     "Running": "seed workers dry_run executor scheduler coordinator processes process",
     "Output": "output overwrite",

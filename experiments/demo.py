@@ -32,7 +32,7 @@ def main():
     from rendernet_jax.files import write_json
 
     output = launch.prepare_output(_OUTPUT.value)
-    outputs = tuple(o for o in shading.OUTPUTS if o != "albedo")
+    outputs = tuple(o for o in shading.OUTPUTS if o not in ("albedo", "colour"))
     report_file, example = output / "render.json", None if _MESH.value else output / "chair.ply"
     pictures = [f"0000_{o}{tail}.png" for o in outputs for tail in ("", "_reference")]
     first = not is_demo(report_file)

@@ -1,7 +1,7 @@
 """Score drawing and fitting of coloured heads that no data set holds, against ray-traced pictures.
 
     python -m experiments.evaluate_texture --output=out/texture
-    python -m experiments.evaluate_texture --weights=runs/texture --heads=4 --fits=0 --output=out/drawing
+    python -m experiments.evaluate_texture --weights=runs/texture --shapes=4 --fits=0 --output=out/drawing
 
 Writes scores.json (means, and each head's figures), drawing.png (reference, drawn from colours, drawn from the texture
 vector) and, for each method, fits_{method}.png (each fit: its picture and new views, the truth above what was found).
@@ -13,7 +13,7 @@ from . import _launch as launch
 
 _WEIGHTS = flags.DEFINE_string("weights", "compact-texture", "Weights of coloured objects, or a training run's folder.")
 _PRIOR = flags.DEFINE_string("prior", "head_prior", "Shape prior of heads by name, or the folder of its training.")
-_HEADS = flags.DEFINE_integer("heads", 20, "Heads that are drawn, from four views each.", lower_bound=1)
+_SHAPES = flags.DEFINE_integer("shapes", 20, "Heads that are drawn, from four views each.", lower_bound=1)
 _FITS = flags.DEFINE_integer("fits", 10, "Heads to each of which a picture is fitted.", lower_bound=0)
 _METHODS = flags.DEFINE_list("methods", ["default"], "Fits: default, or paper, the schedule of 2018 (slow).")
 _SIZE = flags.DEFINE_integer("size", 256, "Side of the pictures, pixels.", 8, 1024)
@@ -35,7 +35,7 @@ def main():
     plan = texture_report.Plan(
         weights=_WEIGHTS.value,
         prior=_PRIOR.value,
-        heads=_HEADS.value,
+        heads=_SHAPES.value,
         fits=_FITS.value,
         methods=tuple(_METHODS.value),
         size=_SIZE.value,

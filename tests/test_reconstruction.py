@@ -266,7 +266,7 @@ def test_ten_kills_of_a_fit_change_nothing(given, tmp_path):
         ('{"albedo": [1, 2]}', "albedo: expected 1 or 3 numbers"),
         ('{"albedo": "red"}', "albedo: expected 1 or 3 numbers"),
         ('{"pose": {"intensity": 1}}', "unknown key 'intensity'"),
-        ('{"shape": ["a"]}', "shape: expected the numbers of a latent"),
+        ('{"shape": ["a"]}', "shape: expected the numbers of a vector"),
         ('{"pose": {"inverse_distance": 0.95}}', "an inverse distance up to 0.8"),
         ('{"pose": {"translation": [0, 0, 0.3]}}', "without depth"),
         ('{"pose": {"azimuth_deg": 1e9}}', "angles within -360 and 360"),
