@@ -41,8 +41,11 @@ found = inverse.fit_textured(params, config, prior, target.picture, target.mask)
 grid = inverse.coloured_grids(params, config, prior, unknowns.stacked(found))
 views = [found.pose.at[0].add(math.radians(turn)) for turn in (0, 60, 180, 300)]
 below = [target.picture, *(draw(grid, unknowns.to_pose(view), unknowns.to_light(found.light)) for view in views)]
-heads = ["drawn", "new light", "new side", "swapped texture", "swapped texture"]
 print(texture_scores.score_fit(params, config, prior, found, target, head)[0])
+sheets = [
+    picture_sheet([above], [""], ["drawn", "new light", "new side", "swapped texture", "swapped texture"], SIZE),
+    picture_sheet([below], [""], ["picture", "found in it", "new side", "new side", "new side"], SIZE),
+]
 path = pathlib.Path(__file__).parent / "heads.png"
-save_png(path, picture_sheet([above, below], ["", "picture, fit"], heads, SIZE))
+save_png(path, np.concatenate(sheets))
 print(f"wrote {path}")
