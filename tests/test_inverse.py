@@ -174,7 +174,7 @@ def test_search_finds_a_small_object_as_well_as_a_large_one(bracket):
         mask = silhouettes(bracket, pose, 256)[0][..., None]
         vectors, losses = fitting.search_by_silhouette(bracket, mask, candidates.surround(mask), 64)
         found = unknowns.to_pose(vectors[jnp.argmin(losses)])
-        assert angle_between(found, pose) < 4 and found.scale == pytest.approx(scale, rel=0.02)
+        assert angle_between(found, pose) < 4 and found.scale == pytest.approx(scale, rel=0.05)
 
 
 def test_refinement_by_silhouette_recovers_a_pose(bracket):
