@@ -108,7 +108,8 @@ class RenderNet(nnx.Module):
 
     def cut(self, pictures, grid):
         """Nothing drawn where nothing is: zero padding makes a convolution answer faintly along the frame."""
-        drawn = upsample(composite.near_something(jnp.max(self.choose(grid), axis=-1)), self.config.upsample)
+        occupied = grid[..., :1] if self.config.paint else grid  # a texture may be anything where there is no object
+        drawn = upsample(composite.near_something(jnp.max(occupied, axis=-1)), self.config.upsample)
         return {name: v * drawn if name in ("mask", "contour") else v for name, v in pictures.items()}
 
 

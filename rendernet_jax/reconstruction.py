@@ -26,7 +26,7 @@ from rendernet_jax.errors import InputError
 from rendernet_jax.evaluation import finite_psnr
 from rendernet_jax.files import lock_folder, remove_leftovers, write_atomically, write_json
 from rendernet_jax.fit_file import describe, read_start
-from rendernet_jax.inverse import unknowns
+from rendernet_jax.inverse import textured, unknowns
 from rendernet_jax.inverse.photometric import draw
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.rendering import render_buffers
@@ -185,7 +185,7 @@ def _prepare_textured(job: Job, photo: Photo, network: tuple, start: dict) -> _P
         given = "a mesh or voxels" if job.shape else "the schedule of the paper"
         raise InputError(f"category: expected {job.category} without {given}, got both; leave either out")
     prior = weights.load_prior(job.prior)
-    settings = dataclasses.replace(inverse.TextureSettings(), azimuths=max(1, job.starts // 3))
+    settings = dataclasses.replace(inverse.TextureSettings(), azimuths=max(1, job.starts // textured.ELEVATIONS))
     target = photo.picture, photo.mask
     fixed = (*job.fixed, *(() if "albedo" in (*start, *job.fixed) else ("albedo",)))
     steps = inverse.fit_textured_steps(*network, prior, *target, settings, start=start, fixed=fixed)

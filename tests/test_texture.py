@@ -75,6 +75,14 @@ def test_branches_of_the_network_of_2018_begin_where_the_shared_stages_end():
     assert all(float(jnp.abs(buffers[name] - other[name]).max()) > 1e-4 for name in ("albedo", "mask"))
 
 
+def test_nothing_is_drawn_where_there_is_texture_alone():
+    paint = dataclasses.replace(CONFIG.paint, begin=1, stages=CONFIG.stages[1:])
+    small = dataclasses.replace(CONFIG, analytic=False, paint=paint)
+    params = network.init(jax.random.key(0), small)
+    grid = jnp.concatenate([jnp.zeros((1, SIDE, SIDE, SIDE, 1)), jnp.ones((1, SIDE, SIDE, SIDE, 3))], axis=-1)
+    assert float(draw(params, small, grid, POSE, 32)["mask"].max()) == 0
+
+
 def test_shape_is_drawn_as_without_colours(params):
     grey = shape_alone(CONFIG)
     shape = {name: p for name, p in params.items() if name not in network.TEXTURE}

@@ -1,4 +1,4 @@
-"""Gradient descent (Adam, Kingma and Ba 2015) on all unknowns together, for those with hundreds of numbers."""
+"""Gradient descent on all unknowns together: by Adam (Kingma and Ba 2015), and plain, as in 2018."""
 
 from collections.abc import Callable, Generator
 
@@ -67,3 +67,25 @@ def steps_of_all(loss: Callable, rates: Unknowns, state: State, free: Unknowns, 
         return jax.lax.scan(step, state, jnp.arange(CHUNK, dtype=jnp.float32))[0]
 
     return one_by_one(steps, state)
+
+
+def descend_plainly(loss: Callable, rates: Unknowns, starts: Unknowns, steps: int) -> tuple[Unknowns, jax.Array]:
+    """Plain descent from each start, the light's elevation and share held, as in 2018: ends and losses there ``[K]``.
+
+    Args:
+        loss: ``point -> number`` of one candidate.
+        rates: by which gradients are multiplied, numbers or arrays as one candidate.
+        starts: candidates ``[K, ...]``.
+    """
+
+    def step(point, _):
+        gradient = jax.grad(loss)(point)
+        moved = jax.tree.map(lambda x, rate, g: x - rate * jnp.where(jnp.isfinite(g), g, 0.0), point, rates, gradient)
+        moved = unknowns.clip(moved)
+        return moved.replace(light=point.light.at[0].set(moved.light[0])), None
+
+    def descend(start):
+        end, _ = jax.lax.scan(step, start, length=steps)
+        return end, loss(end)
+
+    return one_by_one(descend, starts)

@@ -10,10 +10,10 @@ import numpy as np
 
 from rendernet_jax.camera import Pose
 from rendernet_jax.config import Config
-from rendernet_jax.conv import one_by_one
 from rendernet_jax.errors import InputError
 from rendernet_jax.inverse import candidates, photometric, unknowns
 from rendernet_jax.inverse.candidates import Fit, ranked, resize, take
+from rendernet_jax.inverse.descent import descend_plainly
 from rendernet_jax.inverse.fitting import Settings, fit, judge_all, search_by_silhouette
 from rendernet_jax.inverse.unknowns import Unknowns
 
@@ -119,14 +119,4 @@ def _descend(params, config, grid, picture, starts) -> tuple[Unknowns, jax.Array
         drawn = photometric.draw_point(params, config, grid, point, len(picture))[0]
         return 0.5 * jnp.mean((drawn - picture) ** 2)
 
-    def step(point, _):
-        gradient = jax.grad(loss)(point)
-        moved = jax.tree.map(lambda x, rate, g: x - rate * jnp.where(jnp.isfinite(g), g, 0.0), point, _RATES, gradient)
-        moved = unknowns.clip(moved)
-        return moved.replace(light=point.light.at[0].set(moved.light[0])), None
-
-    def descend(start):
-        end, _ = jax.lax.scan(step, start, length=_STEPS)
-        return end, loss(end)
-
-    return one_by_one(descend, starts)
+    return descend_plainly(loss, _RATES, starts, _STEPS)

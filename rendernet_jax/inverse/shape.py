@@ -151,7 +151,7 @@ def _search(prior, mask, settings: ShapeSettings, start: dict, guessed: _Guess |
     """The best of the gallery's shapes, seen from different sides, and what was guessed."""
     latents = _shapes(prior[0], settings.shapes, start, guessed)
     given = "pose" in start
-    poses = unknowns.from_pose(start["pose"])[None] if given else _upright(settings.azimuths)
+    poses = unknowns.from_pose(start["pose"])[None] if given else upright(settings.azimuths, _ELEVATION)
     small = resize(mask, settings.sizes[0])[..., 0]
     vectors, losses = jax.tree.map(jnp.concatenate, _compare(*prior, small, latents, poses, not given))
     count = settings.candidates[0]
@@ -198,10 +198,10 @@ def _surprise(guessed: _Guess, poses) -> jax.Array:
     return -guessed.log_probability[jnp.argmin(jnp.abs(apart), axis=1)]
 
 
-def _upright(azimuths: int) -> jax.Array:
-    """Pose vectors ``[N, 7]`` all around an object that stands."""
+def upright(azimuths: int, elevations: tuple[float, ...]) -> jax.Array:
+    """Pose vectors ``[N, 7]`` all around an object that stands, from each of some elevations in radians."""
     turns = jnp.arange(azimuths, dtype=jnp.float32) * (2.0 * jnp.pi / azimuths)
-    azimuth, elevation = jnp.meshgrid(turns, jnp.asarray(_ELEVATION))
+    azimuth, elevation = jnp.meshgrid(turns, jnp.asarray(elevations))
     vectors = jnp.zeros((azimuth.size, 7)).at[:, 0].set(azimuth.reshape(-1)).at[:, 1].set(elevation.reshape(-1))
     return vectors.at[:, 6].set(_FIRST_DISTANCE)
 

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from rendernet_jax import shape_prior
 from rendernet_jax.camera import direction
@@ -22,7 +21,7 @@ from rendernet_jax.errors import InputError
 from rendernet_jax.inverse import candidates, photometric, silhouette, unknowns
 from rendernet_jax.inverse.candidates import Fit, pick, ranked, resize, take
 from rendernet_jax.inverse.descent import CHUNK, descend, steps_of_all
-from rendernet_jax.inverse.shape import grids, voxels
+from rendernet_jax.inverse.shape import grids, upright, voxels
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.network import decode_texture
 from rendernet_jax.rendering import render_buffers
@@ -134,7 +133,7 @@ def _search(params, config, prior, picture, mask, settings: TextureSettings, sta
     mean, _ = shape_prior.usual(prior[0])
     latent = jnp.asarray(start.get("shape", mean), jnp.float32)
     texture = jnp.asarray(start.get("texture", jnp.zeros(config.paint.texture.vector)), jnp.float32)
-    poses = unknowns.from_pose(start["pose"])[None] if "pose" in start else _upright(settings.azimuths)
+    poses = unknowns.from_pose(start["pose"])[None] if "pose" in start else upright(settings.azimuths, _ELEVATION)
     size = settings.sizes[0]
     small = resize(picture, size), resize(mask, size)
     held = candidates.given(start)
@@ -144,15 +143,6 @@ def _search(params, config, prior, picture, mask, settings: TextureSettings, sta
     alike = lambda x: jnp.broadcast_to(x, (len(chosen), *x.shape))  # noqa: E731
     found = Unknowns(poses[chosen], lights[chosen], *map(alike, (held["albedo"], latent, texture)))
     return ranked(found, losses[chosen], "search")
-
-
-def _upright(azimuths: int) -> jax.Array:
-    """Pose vectors ``[N, 7]`` all around an object that stands."""
-    turns = np.arange(azimuths) * (2.0 * np.pi / azimuths)
-    azimuth, elevation = (x.reshape(-1) for x in np.meshgrid(turns, _ELEVATION))
-    vectors = np.zeros((len(azimuth), 7), np.float32)
-    vectors[:, 0], vectors[:, 1], vectors[:, 6] = azimuth, elevation, _FIRST_DISTANCE
-    return jnp.asarray(vectors)
 
 
 def fit_light(normal, albedo, weight, picture) -> jax.Array:

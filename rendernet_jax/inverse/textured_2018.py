@@ -10,9 +10,9 @@ import numpy as np
 from rendernet_jax import shape_prior
 from rendernet_jax.camera import Pose
 from rendernet_jax.config import Config
-from rendernet_jax.conv import one_by_one
 from rendernet_jax.inverse import candidates, photometric, textured, unknowns
 from rendernet_jax.inverse.candidates import Fit, ranked, resize, take
+from rendernet_jax.inverse.descent import descend_plainly
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.shape_prior import PriorConfig
 
@@ -87,14 +87,4 @@ def _descend(params, config, prior, prior_config, picture, mask, starts, steps) 
     def loss(point):
         return textured.cost(params, config, prior, prior_config, picture, mask, point)
 
-    def step(point, _):
-        gradient = jax.grad(loss)(point)
-        moved = jax.tree.map(lambda x, rate, g: x - rate * jnp.where(jnp.isfinite(g), g, 0.0), point, _RATES, gradient)
-        moved = unknowns.clip(moved)
-        return moved.replace(light=point.light.at[0].set(moved.light[0])), None
-
-    def descend(start):
-        end, _ = jax.lax.scan(step, start, length=steps)
-        return end, loss(end)
-
-    return one_by_one(descend, starts)
+    return descend_plainly(loss, _RATES, starts, steps)

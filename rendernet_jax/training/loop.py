@@ -69,6 +69,9 @@ def train(
             f"--patch: expected {wanted}, for {config.name}, got {recipe.patch}; change it or leave it out"
         )
 
+    if recipe.only_texture and config.paint is None:
+        raise InputError(f"--only_texture: expected a preset of coloured objects, got {config.name!r}; leave it out")
+
     def prepare() -> Task:
         state = init_state(config, recipe, warm_start)
         return Task(
