@@ -91,6 +91,7 @@ def open_page(browser, address):
     page = browser.new_context(viewport=WINDOW, accept_downloads=True).new_page()
     page.set_default_timeout(PATIENCE)
     page.goto(address)
+    page.locator(".mantine-Notification-closeButton").first.click()  # on WebGL in software; leaves room for others
     wait_for_rest(page)
     return page
 
@@ -170,6 +171,9 @@ def test_dragging_moves_the_light(page, by):
     from playwright import sync_api
 
     before, sliders = look(page), [page.get_by_role("slider").nth(index) for index in range(2)]
+    choose(page, "phong", "normal")
+    wait_for_rest(page)
+    normals = look(page)
     if by == "key":
         page.keyboard.down("Shift")
     else:
@@ -179,10 +183,11 @@ def test_dragging_moves_the_light(page, by):
     for slider, degrees in zip(sliders, ("-33", "10"), strict=True):
         sync_api.expect(slider).to_have_attribute("aria-valuenow", degrees, timeout=PATIENCE)
     wait_for_rest(page)
+    assert differ(look(page), normals) < 0.002, "the camera stayed"
+    choose(page, "normal", "phong")
+    wait_for_rest(page)
     keep(page, f"dragged_light_by_{by}")
     assert differ(look(page), before) > 0.02
-    covered = lambda picture: picture.max(axis=2) < 0.97  # noqa: E731
-    assert (covered(look(page)) != covered(before)).mean() < 0.1, "the camera stayed"
 
 
 def test_pictures_follow_a_drag(browser, address):
