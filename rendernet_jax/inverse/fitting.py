@@ -20,7 +20,6 @@ _COARSE, _FINE = 32, 64  # sides of silhouettes
 _ROLLS = (-0.5, -0.25, 0.0, 0.25, 0.5)  # radians, of the first starts
 _KEPT = (24, 8)  # candidates that are refined by coarse and by fine silhouettes
 _STEPS = (6, 8)  # of refinement by silhouette
-_FIRST_DISTANCE = 0.15  # inverse, between orthographic and a wide angle
 _TWINS = (2, 3)  # of this many of the best poses, this many turns of the object that look most like it
 _TOLD = 5  # different candidates that are left when the network has judged them
 _CHUNK = 2  # steps of refinement between two reports
@@ -162,7 +161,7 @@ def search_by_silhouette(grid, mask, window: Window, starts: int) -> tuple[jax.A
     vectors = jnp.zeros((starts, len(_ROLLS), 7))
     vectors = vectors.at[..., 0].set(azimuth[:, None]).at[..., 1].set(elevation[:, None])
     half = window.extent / 2.0
-    placed = jnp.stack([jnp.log(half), window.left + half, window.top - half, _FIRST_DISTANCE])
+    placed = jnp.stack([jnp.log(half), window.left + half, window.top - half, unknowns.FIRST_DISTANCE])
     vectors = vectors.at[..., 2].set(jnp.asarray(_ROLLS)).at[..., 3:].set(placed).reshape(-1, 7)
     vectors, losses = _scan(silhouette.opaque(grid, _COARSE), crop(mask, window, _COARSE, 0.0)[..., 0], vectors, window)
     for count, size, steps in zip(_KEPT, (_COARSE, _FINE), _STEPS, strict=True):

@@ -26,7 +26,6 @@ from rendernet_jax.shape_prior import PriorConfig
 
 _ELEVATION = (-0.2, 0.15, 0.5, 0.9)  # radians, from which objects that stand upright are looked at
 ELEVATIONS = len(_ELEVATION)
-_FIRST_DISTANCE = 0.15  # inverse, between orthographic and a wide angle
 _RATES = Unknowns(pose=0.01, light=0.04, albedo=0.02, latent=0.06)  # of first steps; the latent's in deviations
 _GUESSED = 4  # views
 _ROLL = 0.1  # radians, deviation of the roll of photos
@@ -187,7 +186,7 @@ def _guess(prior: dict, guess: tuple[dict, GuessConfig], picture, mask) -> _Gues
     found = _see(*guess, look[None])
     order = jnp.argsort(-found.log_odds[0])
     angles = found.angles[0, order]
-    vectors = jnp.zeros((len(angles), 7)).at[:, :3].set(angles).at[:, 6].set(_FIRST_DISTANCE)
+    vectors = jnp.zeros((len(angles), 7)).at[:, :3].set(angles).at[:, 6].set(unknowns.FIRST_DISTANCE)
     mean, spread = shape_prior.usual(prior)
     return _Guess(mean + spread * found.latent[0], vectors, jax.nn.log_softmax(found.log_odds[0])[order])
 
@@ -203,7 +202,7 @@ def upright(azimuths: int, elevations: tuple[float, ...]) -> jax.Array:
     turns = jnp.arange(azimuths, dtype=jnp.float32) * (2.0 * jnp.pi / azimuths)
     azimuth, elevation = jnp.meshgrid(turns, jnp.asarray(elevations))
     vectors = jnp.zeros((azimuth.size, 7)).at[:, 0].set(azimuth.reshape(-1)).at[:, 1].set(elevation.reshape(-1))
-    return vectors.at[:, 6].set(_FIRST_DISTANCE)
+    return vectors.at[:, 6].set(unknowns.FIRST_DISTANCE)
 
 
 # --- compiled once for each size --------------------------------------------------------------------------------------
@@ -277,7 +276,7 @@ def _by_picture(params, config, prior, prior_config, picture, mask, typical, sta
     def loss(point, first):
         grid = voxels(prior, prior_config, point.latent)
         moved = jnp.mean(((point.latent - first.latent) / spread) ** 2)  # far from any shape the prior decodes fog
-        roll, distance = point.pose[2] / _ROLL, (point.pose[6] - _FIRST_DISTANCE) / _FIRST_DISTANCE
+        roll, distance = point.pose[2] / _ROLL, (point.pose[6] - unknowns.FIRST_DISTANCE) / unknowns.FIRST_DISTANCE
         pulls = moved + _POSE_SHARE * (roll**2 + distance**2)
         return photometric.cost(params, config, grid, picture, mask, point) + typical * pulls
 

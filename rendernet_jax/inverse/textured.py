@@ -31,7 +31,6 @@ NAMES = ("pose", "light", "albedo", "shape", "texture")
 _ELEVATION = (-0.3, 0.05, 0.4)  # radians, from which the mean object is compared
 ELEVATIONS = len(_ELEVATION)
 _COARSE = 32  # side of silhouettes
-_FIRST_DISTANCE = 0.15  # inverse
 _LIGHTS = 200  # directions that are tried
 _SHARE_PRIOR = 0.02  # of the usual share of ambient light, beside the mean squared pixel
 _RATES = Unknowns(
@@ -241,7 +240,7 @@ def _some_steps(params, config, prior, prior_config, picture, mask, typical, sta
     def loss(point, first):
         error = cost(params, config, prior, prior_config, picture, mask, point)
         pulls = jnp.mean(((point.latent - mean) / spread) ** 2) + jnp.mean(point.texture**2)
-        roll, distance = point.pose[2] / _ROLL, (point.pose[6] - _FIRST_DISTANCE) / _FIRST_DISTANCE
+        roll, distance = point.pose[2] / _ROLL, (point.pose[6] - unknowns.FIRST_DISTANCE) / unknowns.FIRST_DISTANCE
         return error + typical * (pulls + _POSE_SHARE * (roll**2 + distance**2))
 
     return steps_of_all(loss, _RATES.replace(latent=_RATES.latent * spread), state, free, done, share)

@@ -8,6 +8,7 @@ from rendernet_jax.camera import Light, Pose, direction
 
 POSE = ("azimuth", "elevation", "roll", "log_scale", "right", "up", "inverse_distance")
 LIGHT = ("azimuth", "elevation", "ambient")
+FIRST_DISTANCE = 0.15  # inverse, of poses to begin with: between orthographic and a wide angle
 _LOG_SCALE = (-2.5, 1.5)
 _INVERSE_DISTANCE = (0.0, 0.8)
 _AMBIENT = (0.0, 1.0)
