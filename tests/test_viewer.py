@@ -147,6 +147,23 @@ def test_coarse_while_moving_and_sharp_at_rest(shown, clock):
     assert draw_all(shown) == [], "nothing changed"
 
 
+def test_a_slow_browser_s_changes_are_still_a_movement(shown, clock):
+    """Where changes come half a second apart, no sharp picture is drawn between them."""
+    for step in range(4):
+        shown.change(pose=Pose(azimuth=0.1 * (step + 1)))
+        assert draw_all(shown) == [COARSE]
+        clock.now += 0.45
+        if step:
+            assert draw_all(shown) == []
+    clock.now += 0.5
+    assert draw_all(shown) == [SIZE]
+    shown.change(pose=Pose(azimuth=1.0))
+    clock.now += 2 * session.MOST_REST
+    shown.change(pose=Pose(azimuth=1.1))
+    clock.now += session.REST
+    assert draw_all(shown) == [COARSE, SIZE], "a change after a long time begins another movement"
+
+
 def test_light_and_shader_change_the_sharp_picture_without_the_network(shown, clock, monkeypatch):
     draw_all(shown)
     clock.now += 1

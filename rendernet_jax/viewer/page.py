@@ -5,6 +5,7 @@ import dataclasses
 import pathlib
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable
 
@@ -24,6 +25,7 @@ from rendernet_jax.viewer.session import Frame, Session
 _BESIDE = 256  # pixels, of the pictures in the panel
 _FRAMES, _TURNTABLE_SIZE = 36, 256
 _FIT_SIZE = 256  # pixels, of a photo that is fitted
+_RECENT = 2.0  # seconds over which pictures are counted
 _one_fit = threading.Lock()  # a fit keeps every core busy
 
 
@@ -34,7 +36,7 @@ class Page:
         self._client, self._session = client, session
         self._wake, self._closed = threading.Event(), False
         self._fitting = False
-        self._moving: list[float] = []  # seconds of the last coarse pictures
+        self._moving: list[float] = []  # when the coarse pictures of the last seconds were sent
         least, most = orbit.distances()
         client.camera.min_orbit_distance, client.camera.max_orbit_distance = least, most
         self._add_widgets()
@@ -271,10 +273,12 @@ class Page:
         picture = pad_to_aspect(to_bytes(frame.picture), eye.image_width / max(1, eye.image_height))
         self._client.scene.set_background_image(picture, format="jpeg", jpeg_quality=92)
         self._client.flush()
-        rest = frame.size >= frame.look.size
+        rest, now = frame.size >= frame.look.size, time.monotonic()
         if not rest:
-            self._moving = [*self._moving[-9:], frame.seconds]
-        moving = f", {len(self._moving) / sum(self._moving):.0f} a second while moving" if self._moving else ""
+            self._moving = [*(when for when in self._moving if now - when < _RECENT), now]
+        moving = ""
+        if len(self._moving) > 1:
+            moving = f", {(len(self._moving) - 1) / (self._moving[-1] - self._moving[0]):.0f} a second while moving"
         self._timing.content = f"{frame.size} x {frame.size}: {1000 * frame.seconds:.0f} ms{moving}"
         if rest and self._with_voxels.value:
             self._show_voxels()

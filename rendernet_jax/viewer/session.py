@@ -16,7 +16,8 @@ from rendernet_jax.viewer import orbit
 from rendernet_jax.viewer.painter import Painter
 from rendernet_jax.viewer.scenes import Scenes
 
-REST = 0.2  # seconds without a change after which a sharp picture is drawn
+REST = 0.2  # seconds without a change after which a sharp picture is drawn; more where changes come farther apart,
+MOST_REST = 1.0  # up to this
 FIRST_POSE = camera.pose_from_degrees(azimuth_deg=30.0, elevation_deg=20.0, inverse_distance=orbit.INVERSE_DISTANCE)
 
 
@@ -51,6 +52,7 @@ class Session:
         self.look = Look(output=painter.outputs[0], size=painter.size)
         self._kept: tuple = (None, None)  # what the last G-buffer shows, and the G-buffer
         self._loaded = 0  # objects so far
+        self._rest = REST
         self.load(thing)
 
     def load(self, thing: Object) -> None:
@@ -66,13 +68,17 @@ class Session:
         with self._lock:
             look = dataclasses.replace(self.look, **fields)
             if look != self.look:
-                self.look, self._changed = look, self._clock()
+                now = self._clock()
+                gap = now - self._changed  # of a slow browser's messages: the mouse may be down all the same
+                self._rest = min(max(REST, 2.0 * gap), MOST_REST) if gap < MOST_REST else REST
+                self.look, self._changed = look, now
 
     def next_size(self) -> tuple[int | None, float | None]:
         """Size of the picture that is due; if none is, None and the seconds until one may be (None: a change first).
 
         A change is shown at once in the size that is quick; where the G-buffer is still that of the pose, which light
-        and shader do not change, the sharp one is as quick. When nothing has changed for :data:`REST`, the sharp one.
+        and shader do not change, the sharp one is as quick. When nothing has changed for :data:`REST`, or for twice the time
+        between the last two changes, the sharp one.
         """
         with self._lock:
             look, coarse = self.look, self.painter.coarse(self.look.size)
@@ -80,7 +86,7 @@ class Session:
                 return (look.size if self._kept[0] == self._seen(look, look.size) else coarse), None
             if self._shown.size >= look.size:
                 return None, None
-            left = self._changed + REST - self._clock()
+            left = self._changed + self._rest - self._clock()
             return (look.size, None) if left <= 0 else (None, left)
 
     def draw(self, size: int) -> Frame:
