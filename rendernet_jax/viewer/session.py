@@ -77,8 +77,8 @@ class Session:
         """Size of the picture that is due; if none is, None and the seconds until one may be (None: a change first).
 
         A change is shown at once in the size that is quick; where the G-buffer is still that of the pose, which light
-        and shader do not change, the sharp one is as quick. When nothing has changed for :data:`REST`, or for twice the time
-        between the last two changes, the sharp one.
+        and shader do not change, the sharp one is as quick. When nothing has changed for :data:`REST`, or for twice the
+        time between the last two changes, the sharp one.
         """
         with self._lock:
             look, coarse = self.look, self.painter.coarse(self.look.size)
