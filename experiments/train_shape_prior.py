@@ -25,7 +25,7 @@ _PRESET = flags.DEFINE_enum(
     "preset",
     "shape_prior",
     ["shape_prior", "small", "tiny"],
-    "Layers; small is for shapes much alike, tiny for trying things out.",
+    "Layers; small is for smooth shapes much alike, whose grids tell coverage, tiny for trying things out.",
 )
 _WEIGHTS = flags.DEFINE_string("weights", None, "Start from these weights (shape_prior ships, or a run's folder).")
 _STEPS = flags.DEFINE_integer("steps", 4000, "Optimiser steps.", lower_bound=1)
@@ -68,13 +68,14 @@ def main():
         warm_start, found = load_prior(_WEIGHTS.value)
         if found != config:
             raise InputError(f"--weights: expected preset {config.name!r}, got {found.name!r}; choose that --preset")
-    tasks, read, inputs = find_shapes(config.grid)
+    tasks, read, inputs = find_shapes(config)
     if _WEIGHTS.value:
         inputs["weights"] = read_card(_WEIGHTS.value)["sha256"]
     output = launch.prepare_output(_OUTPUT.value)
 
     def collect():
-        made = shape_grids.make_procedural(tasks, output / "grids", config.grid, count_workers()) if tasks else []
+        kept = output / "grids", config.grid, count_workers(), config.occupancy
+        made = shape_grids.make_procedural(tasks, *kept) if tasks else []
         grids = shape_grids.GridSet(made + read, config.grid)
         print(f"{len(grids.training)} training shapes, {len(grids.validation)} unseen ones, {recipe.steps} steps")
         return grids
@@ -94,7 +95,7 @@ def main():
     print(f"{(time.time() - began) / 60:.1f} minutes; wrote {output}/weights.npz, log.jsonl, checkpoints/")
 
 
-def find_shapes(side: int):
+def find_shapes(config):
     """Tasks for procedural shapes, shapes of data sets, and what identifies both."""
     from rendernet_jax.data import families, shape_grids, tasks
     from rendernet_jax.errors import InputError
@@ -103,7 +104,7 @@ def find_shapes(side: int):
     if _SHAPES.value:
         chosen = families.FAMILIES if _FAMILIES.value == ["all"] else _FAMILIES.value
         asked = tasks.procedural_tasks(_SHAPES.value, chosen, _SEED.value)
-    read, digests = shape_grids.read_data_sets(_DATA.value, side)
+    read, digests = shape_grids.read_data_sets(_DATA.value, config.grid, config.occupancy)
     if not asked and not read:
         raise InputError("--shapes: expected 1 or more, or --data, got neither; add one of both")
     chosen = sorted({task.family for task in asked})

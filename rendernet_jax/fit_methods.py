@@ -13,7 +13,7 @@ import numpy as np
 
 from rendernet_jax import inverse, retrieval, weights
 from rendernet_jax.config import Config
-from rendernet_jax.data import shape_grids, shards
+from rendernet_jax.data import shape_grids
 from rendernet_jax.errors import InputError
 from rendernet_jax.fit_scores import Found, Method
 from rendernet_jax.fit_targets import Target
@@ -66,7 +66,7 @@ class _Grids(Sequence):
         return len(self.shapes)
 
     def __getitem__(self, index) -> np.ndarray:
-        return shards.decode_bits(self.shapes[index].bits, GRID)
+        return self.shapes[index].grid(GRID)
 
 
 def known_methods(params: dict, config: Config, names: Sequence[str], seed: int) -> dict[str, Method]:

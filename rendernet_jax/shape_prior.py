@@ -2,8 +2,9 @@
 
 It is a variational autoencoder (Kingma and Welling 2014) whose noise has one learned scale for each number of the
 latent, not one for each shape, so that encoding is a function of the grid alone. The decoder writes a grid in the
-vector-matrix form (:mod:`rendernet_jax.vector_matrix`). Grids are those of the binary rule (see
-:mod:`rendernet_jax.data.voxelise`).
+vector-matrix form (:mod:`rendernet_jax.vector_matrix`). Grids are those of one rule (see
+:mod:`rendernet_jax.data.voxelise`): the binary one, which keeps what is thin, or coverage, which says exactly where a
+smooth surface lies.
 """
 
 import dataclasses
@@ -21,6 +22,7 @@ from rendernet_jax.vector_matrix import Pictures, Profiles, multiply
 
 _NOISE = 0.5  # scale of the latent's noise before training
 _LEAST_SPREAD = 1e-2  # of a number that no shape uses
+OCCUPANCIES = ("binary", "coverage")
 _EMPTY = -3.0  # logit of every cell before training: one in twenty is occupied
 
 
@@ -34,6 +36,7 @@ class PriorConfig:
 
     name: str = "shape_prior"
     grid: int = 64  # cells on a side
+    occupancy: str = "binary"  # or "coverage": rule of the grids
     latent: int = 200
     patch: int = 4
     encoder: tuple[int, int, int] = (128, 128, 96)  # channels on three lattices, fine to coarse
@@ -45,7 +48,10 @@ class PriorConfig:
     gallery: int = 512  # latents of shapes it was trained on, far from each other, where a search may begin
 
     def __post_init__(self):
-        """Raise InputError if the lattices do not divide the grid."""
+        """Raise InputError for an unknown rule, or if the lattices do not divide the grid."""
+        if self.occupancy not in OCCUPANCIES:
+            known = " or ".join(OCCUPANCIES)
+            raise InputError(f"prior config: expected occupancy {known}, got {self.occupancy!r}; correct it")
         if self.grid % (4 * self.patch):
             raise InputError(
                 f"prior config: {self.grid} cells do not divide into patches of {self.patch} on three lattices, each "
@@ -60,8 +66,9 @@ class PriorConfig:
 
 PRESETS = {
     "shape_prior": PriorConfig(),
-    "small": PriorConfig("small", 64, 40, 4, (64, 64, 48), 96, 8, (48, 48), 32, 24, 64),  # for shapes much alike
-    "tiny": PriorConfig("tiny", 16, 12, 4, (24, 24, 16), 32, 4, (12, 12), 8, 8, 4),
+    # For smooth shapes much alike.
+    "small": PriorConfig("small", 64, "coverage", 40, 4, (64, 64, 48), 96, 8, (48, 48), 32, 24, 64),
+    "tiny": PriorConfig("tiny", 16, "binary", 12, 4, (24, 24, 16), 32, 4, (12, 12), 8, 8, 4),
 }
 
 
@@ -177,7 +184,7 @@ def decode(params: dict, config: PriorConfig, latent: jax.Array) -> jax.Array:
         latent: ``[B, L]``; the zero vector is about the mean shape.
 
     Returns:
-        ``[B, G, G, G, 1]``, the probability that a cell is set by the binary rule, float32.
+        ``[B, G, G, G, 1]``, float32: the probability that a cell is set by the binary rule, or its coverage.
 
     Raises:
         InputError: the latent has another shape.

@@ -95,7 +95,7 @@ def test_views_of_unseen_shapes_are_guessed(trained):
     params, config = load_guess(folder)
     assert config == CONFIG
     pose = Pose(0.75, 0.3)
-    look = splat(find_surface(shards.decode_bits(shapes[4].bits, SIDE)), pose, (0.2, 0.6))
+    look = splat(find_surface(shapes[4].grid(SIDE)), pose, (0.2, 0.6))
     found = jax.jit(first_guess.guess, static_argnums=1)(params, config, look[None])
     best = int(found.log_odds[0].argmax())
     turned = np.mod(np.asarray(found.angles[0, best, 0]) - 0.75 + math.pi, 2 * math.pi) - math.pi

@@ -146,15 +146,29 @@ def test_damaged_or_other_weights_are_refused(tmp_path, params):
 # --- grids ----------------------------------------------------------------------------------------------------------
 
 
+def test_procedural_grids_tell_coverage_where_asked(tmp_path):
+    tasks = procedural_tasks(2, ["face"])
+    (whole, _), (bits, _) = (
+        shape_grids.make_procedural(tasks, tmp_path / rule, 16, workers=0, occupancy=rule)
+        for rule in ("coverage", "binary")
+    )
+    coverage = whole.grid(16)
+    assert ((coverage > 0) <= (bits.grid(16) > 0)).all()
+    assert ((0 < coverage) & (coverage < 1)).any()
+    np.testing.assert_array_equal(shape_grids.read_kept(tmp_path / "coverage", 16)[0].stored, whole.stored)
+    with pytest.raises(InputError, match="expected occupancy binary or coverage"):
+        dataclasses.replace(CONFIG, occupancy="sampled")
+
+
 def test_procedural_grids_are_kept_and_made_again_where_damaged(tmp_path, capsys):
     tasks = procedural_tasks(4, ["stool", "lamp"])
     made = shape_grids.make_procedural(tasks, tmp_path, 16, workers=0)
     assert [shape.name for shape in made] == [task.name for task in tasks]
-    assert all(shards.decode_bits(shape.bits, 16).any() for shape in made)
+    assert all(shape.grid(16).any() for shape in made)
     (file,) = tmp_path.iterdir()
     kept = shape_grids.read_kept(tmp_path, 16)
     assert [(shape.name, shape.family) for shape in kept] == [(shape.name, shape.family) for shape in made]
-    np.testing.assert_array_equal([shape.bits for shape in kept], [shape.bits for shape in made])
+    np.testing.assert_array_equal([shape.stored for shape in kept], [shape.stored for shape in made])
     with pytest.raises(InputError, match="expected grids of 32 cells"):
         shape_grids.read_kept(tmp_path, 32)
     with pytest.raises(InputError, match="found none"):
@@ -209,14 +223,21 @@ def test_losses_by_hand():
     target = jnp.zeros((2, 4, 4, 4, 1)).at[0, 0].set(1.0)
     np.testing.assert_allclose(grid_losses(jnp.where(target > 0, 30.0, -30.0), target), 0.0, atol=1e-4)
     at_half = grid_losses(jnp.zeros_like(target), target)
-    np.testing.assert_allclose(at_half[0], 64 * np.log(2) / (16 + 0.512) + 1 - 17 / 49, rtol=1e-5)
+    np.testing.assert_allclose(at_half[0], 64 * np.log(2) / (16 + 0.512) + 1 - 17 / 33, rtol=1e-5)
     assert divergence(jnp.zeros((1, 3)), jnp.zeros(3)) == 0
     np.testing.assert_allclose(divergence(jnp.full((1, 3), 2.0), jnp.zeros(3)), 6.0, rtol=1e-6)
 
 
+def test_a_partly_covered_cell_is_best_drawn_as_such():
+    target = jnp.full((1, 2, 2, 2, 1), 0.25)
+    logit = lambda share: jnp.full_like(target, np.log(share / (1 - share)))  # noqa: E731
+    losses = {share: grid_losses(logit(share), target)[0] for share in (0.15, 0.2, 0.25, 0.3, 0.35, 0.9)}
+    assert min(losses, key=losses.get) == 0.25
+
+
 def test_two_shapes_are_learned():
     shapes = boxes(4)[1:3]
-    grid = np.stack([shards.decode_bits(shape.bits, SIDE) for shape in shapes])
+    grid = np.stack([shape.grid(SIDE) for shape in shapes])
     recipe = PriorRecipe(steps=200, rate=1e-2, kl=0.01)
     state, step = init_state(CONFIG, recipe), jax.jit(make_step(CONFIG, recipe, None))
     for _ in range(recipe.steps):

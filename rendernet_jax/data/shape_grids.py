@@ -29,11 +29,17 @@ _REPORT_SECONDS = 30.0
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """One shape's binary grid as it is stored: packed bits."""
+    """One shape's grid as it is stored: packed bits ``[G^3 / 8]`` by the binary rule, or coverage ``[G, G, G]``."""
 
     name: str
     family: str
-    bits: np.ndarray
+    stored: np.ndarray
+
+    def grid(self, side: int) -> np.ndarray:
+        """Float32 ``[G, G, G, 1]``; ``side`` is G."""
+        if self.stored.ndim > 1:
+            return shards.decode_coverage(self.stored)
+        return shards.decode_bits(self.stored, side)
 
 
 class GridSet:
@@ -64,8 +70,8 @@ class GridSet:
         return self._shapes[index].family
 
     def grids(self, indices) -> np.ndarray:
-        """Binary grids by index, float32 ``[B, G, G, G, 1]``."""
-        return np.stack([shards.decode_bits(self._shapes[index].bits, self.grid) for index in indices])
+        """Grids by index, float32 ``[B, G, G, G, 1]``."""
+        return np.stack([self._shapes[index].grid(self.grid) for index in indices])
 
     def batch(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Grids ``[count, G, G, G, 1]`` of random training shapes, half of them mirrored in x.
@@ -76,8 +82,8 @@ class GridSet:
         return np.where((rng.random(count) < 0.5).reshape(-1, 1, 1, 1, 1), grids[:, ::-1], grids)
 
 
-def read_data_sets(folders: Sequence, grid: int) -> tuple[list[Shape], list[str]]:
-    """Every shape of data sets made by build_dataset, and what identifies each set.
+def read_data_sets(folders: Sequence, grid: int, occupancy: str = "binary") -> tuple[list[Shape], list[str]]:
+    """Every shape of data sets made by build_dataset, by one rule, and what identifies each set.
 
     Raises:
         InputError: a folder without a finished data set, a damaged one, or one with grids of another size.
@@ -89,10 +95,13 @@ def read_data_sets(folders: Sequence, grid: int) -> tuple[list[Shape], list[str]
             raise InputError(f"data set {folder}: expected grids of {grid} cells a side, got {found}; build another")
         for entry in manifest["shards"]:
             arrays = shards.read_shard(pathlib.Path(folder) / entry["file"], entry["sha256"])
-            shapes.append(Shape(entry["name"], entry["family"] or "files", arrays["binary"]))
+            shapes.append(Shape(entry["name"], entry["family"] or "files", arrays[occupancy]))
         identities.append(shards.sha256("\n".join(entry["sha256"] for entry in manifest["shards"]).encode()))
     return shapes, identities
 
+
+# Name of the array in a file, and what encodes a grid.
+_FORMS = {"binary": ("bits", shards.encode_bits), "coverage": ("coverage", shards.encode_coverage)}
 
 # --- procedural grids -----------------------------------------------------------------------------------------------
 
@@ -102,9 +111,10 @@ class _Job:
     path: pathlib.Path
     tasks: tuple[Task, ...]
     grid: int
+    occupancy: str
 
 
-def make_procedural(tasks: Sequence[Task], folder, grid: int, workers: int) -> list[Shape]:
+def make_procedural(tasks: Sequence[Task], folder, grid: int, workers: int, occupancy: str = "binary") -> list[Shape]:
     """Grids of procedural shapes, made or, where ``folder`` holds them, read; progress goes to stderr.
 
     Neither the number of processes nor an interruption changes a byte.
@@ -114,6 +124,7 @@ def make_procedural(tasks: Sequence[Task], folder, grid: int, workers: int) -> l
         folder: the files go there; made if need be.
         grid: cells on a side.
         workers: processes, see :func:`pool.run_tasks`.
+        occupancy: rule of the grids, binary or coverage.
 
     Raises:
         InputError: the folder holds grids of other shapes; no Open3D; or the process making some shapes died.
@@ -123,7 +134,8 @@ def make_procedural(tasks: Sequence[Task], folder, grid: int, workers: int) -> l
     folder.mkdir(exist_ok=True)
     remove_leftovers(folder)
     starts = range(0, len(tasks), CHUNK)
-    jobs = [_Job(folder / f"{start // CHUNK:06d}.npz", tuple(tasks[start : start + CHUNK]), grid) for start in starts]
+    parts = {start // CHUNK: tuple(tasks[start : start + CHUNK]) for start in starts}
+    jobs = [_Job(folder / f"{number:06d}.npz", part, grid, occupancy) for number, part in parts.items()]
     found = [_read(job) for job in jobs]
     left = [job for job, shapes in zip(jobs, found, strict=True) if shapes is None]
     begin = last = time.monotonic()
@@ -151,12 +163,13 @@ def read_kept(folder, grid: int) -> list[Shape]:
     for path in sorted(pathlib.Path(folder).glob("*.npz")):
         try:
             arrays = read_arrays(path.read_bytes())
-            (side, *names), bits = json.loads(arrays["asked"].tobytes()), arrays["bits"]
+            (side, *names) = json.loads(arrays["asked"].tobytes())
+            stored = arrays["bits"] if "bits" in arrays else arrays["coverage"]
         except Exception as error:
             raise InputError(f"{path}: expected kept grids, got {error!r}; make them again") from error
         if side != grid:
             raise InputError(f"{path}: expected grids of {grid} cells a side, got {side}; name another folder")
-        shapes += [Shape(name, name.rsplit("-", 1)[0], each) for name, each in zip(names, bits, strict=True)]
+        shapes += [Shape(name, name.rsplit("-", 1)[0], each) for name, each in zip(names, stored, strict=True)]
     if not shapes:
         raise InputError(f"{folder}: expected kept grids, found none; name the grids folder of a prior's training")
     return shapes
@@ -164,9 +177,9 @@ def read_kept(folder, grid: int) -> list[Shape]:
 
 def _make(job: _Job) -> None:
     """Make and write one file."""
-    grids = [voxelise(make_shape(task.family, task.seed), job.grid, "binary") for task in job.tasks]
-    bits = np.stack([shards.encode_bits(grid) for grid in grids])
-    write_atomically(job.path, shards.pack_shard({"bits": bits, "asked": _asked(job)}))
+    key, encode = _FORMS[job.occupancy]
+    stored = [encode(voxelise(make_shape(task.family, task.seed), job.grid, job.occupancy)) for task in job.tasks]
+    write_atomically(job.path, shards.pack_shard({key: np.stack(stored), "asked": _asked(job)}))
 
 
 def _asked(job: _Job) -> np.ndarray:
@@ -178,11 +191,11 @@ def _read(job: _Job) -> list[Shape] | None:
     """Shapes of a file, or None if it must be made: missing or damaged. Raises InputError if it is of other shapes."""
     try:
         arrays = read_arrays(job.path.read_bytes())
-        asked, bits = arrays["asked"], arrays["bits"]
+        asked, stored = arrays["asked"], arrays[_FORMS[job.occupancy][0]]
     except Exception:  # whatever is wrong with the file, it can be made again
         return None
     if not np.array_equal(asked, _asked(job)):
         raise InputError(
             f"{job.path}: holds grids of other shapes; repeat the flags that made them, or choose another --output"
         )
-    return [Shape(task.name, task.family, each) for task, each in zip(job.tasks, bits, strict=True)]
+    return [Shape(task.name, task.family, each) for task, each in zip(job.tasks, stored, strict=True)]
