@@ -153,7 +153,7 @@ def test_procedural_grids_tell_coverage_where_asked(tmp_path):
         for rule in ("coverage", "binary")
     )
     coverage = whole.grid(16)
-    assert ((coverage > 0) <= (bits.grid(16) > 0)).all()
+    assert ((coverage > 0.5) <= (bits.grid(16) > 0)).all()
     assert ((0 < coverage) & (coverage < 1)).any()
     np.testing.assert_array_equal(shape_grids.read_kept(tmp_path / "coverage", 16)[0].stored, whole.stored)
     with pytest.raises(InputError, match="expected occupancy binary or coverage"):
