@@ -135,8 +135,8 @@ def score_fit(params, config, prior, found: Unknowns, target: Target, head: Head
 
     Returns:
         - ``rotation_deg``, ``light_deg``, ``mask_iou``, ``psnr`` (colour, dB, at the fitted view), ``new_psnr`` and
-          ``new_mask_iou`` (means over eight new views), ``voxel_iou``, ``texture_correlation`` (Pearson's, of the
-          texture vector with the true one).
+          ``new_mask_iou`` (means over eight new views), ``voxel_iou`` of cells that are covered by half or more,
+          ``texture_correlation`` (Pearson's, of the texture vector with the true one).
         - colour pictures: the fitted view, then the new ones.
     """
     pose, light = unknowns.to_pose(found.pose), unknowns.to_light(found.light)
@@ -158,7 +158,7 @@ def score_fit(params, config, prior, found: Unknowns, target: Target, head: Head
         "light_deg": light_error(light, target.light),
         **views[0],
         **{f"new_{name}": mean for name, mean in mean_figures(views[1:]).items()},
-        "voxel_iou": voxel_iou(np.asarray(grid[..., :1]) > 0.5, target.binary > 0.5),
+        "voxel_iou": voxel_iou(np.asarray(grid[..., :1]) > 0.5, head.grid[..., :1] > 0.5),
         "texture_correlation": float(np.corrcoef(texture, head.texture)[0, 1]) if texture.std() > 0 else 0.0,
     }
     return figures, pictures

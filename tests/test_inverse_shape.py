@@ -57,6 +57,16 @@ def iou(grid, other) -> float:
     return (a & b).sum() / (a | b).sum()
 
 
+def test_coverage_is_drawn_as_decoded_and_what_is_unsure_is_cut(prior):
+    latent = 0.5 * prior[0]["gallery"].mean(0)  # of no chair: many cells are in between
+    decoded = shape_prior.decode(*prior, latent[None])
+    coverage = shape.voxels(prior[0], dataclasses.replace(PRIOR, occupancy="coverage"), latent)
+    np.testing.assert_allclose(coverage, np.maximum(decoded - 0.02, 0) / 0.98, atol=1e-6)
+    cut = shape.voxels(*prior, latent)
+    unsure = (decoded > 0.05) & (decoded < 0.2)
+    assert unsure.any() and (cut[unsure] < coverage[unsure]).all()
+
+
 def test_shape_is_found_in_a_picture_from_a_gallery_without_it(prior, params):
     """With the pose near, in a picture that the network drew itself."""
     wanted = chair(5, 6, 6)

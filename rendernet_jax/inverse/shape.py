@@ -223,8 +223,11 @@ def voxels(prior: dict, prior_config: PriorConfig, latent: jax.Array) -> jax.Arr
 def _sharp(prior, prior_config, latent):
     """Grid ``[1, G, G, G, 1]`` without the fog of cells that the prior is not sure of: many make a silhouette, too.
 
-    Derivatives are those of the softer grid, which reach further around its edges.
+    Derivatives are those of the softer grid, which reach further around its edges. Coverage is between 0 and 1 where
+    the prior is sure of it: it stays as it is.
     """
+    if prior_config.occupancy == "coverage":
+        return shape_prior.decode(prior, prior_config, latent[None])
     logits = shape_prior.decode_logits(prior, prior_config, latent[None]) - np.log(_CUT / (1.0 - _CUT))
     soft = jax.nn.sigmoid(logits)
     return soft + jax.lax.stop_gradient(jax.nn.sigmoid(_SHARPNESS * logits) - soft)

@@ -45,9 +45,9 @@ class TextureSettings:
     """How much is searched and refined."""
 
     azimuths: int = 24  # from which the mean object is compared, at three elevations each
-    sizes: tuple[int, ...] = (64, 128)  # of the pictures, the first also of the search
-    steps: tuple[int, ...] = (60, 60)  # at each of them, in tens
-    candidates: tuple[int, ...] = (6, 2)  # how many are refined so
+    sizes: tuple[int, ...] = (64, 128, 256)  # of the pictures, the first also of the search
+    steps: tuple[int, ...] = (60, 60, 40)  # at each of them, in tens
+    candidates: tuple[int, ...] = (6, 3, 1)  # how many are refined so
     typical: float = 1e-4  # weight of mean squared deviations of the vectors, beside that of mean squared pixels
 
 
