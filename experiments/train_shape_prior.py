@@ -67,16 +67,19 @@ def main():
     if _WEIGHTS.value:
         warm_start, found = load_prior(_WEIGHTS.value)
         if found != config:
-            raise InputError(f"--weights: expected preset {config.name!r}, got {found.name!r}; choose that --preset")
+            wanted, got = (f"preset {each.name!r} of {each.occupancy} grids" for each in (config, found))
+            raise InputError(f"--weights: expected {wanted}, got {got}; choose the matching --preset, or leave it out")
     tasks, read, inputs = find_shapes(config)
     if _WEIGHTS.value:
         inputs["weights"] = read_card(_WEIGHTS.value)["sha256"]
     output = launch.prepare_output(_OUTPUT.value)
 
     def collect():
-        kept = output / "grids", config.grid, count_workers(), config.occupancy
-        made = shape_grids.make_procedural(tasks, *kept) if tasks else []
-        grids = shape_grids.GridSet(made + read, config.grid)
+        shapes = list(read)
+        if tasks:
+            folder, workers = output / "grids", count_workers()
+            shapes = shape_grids.make_procedural(tasks, folder, config.grid, workers, config.occupancy) + shapes
+        grids = shape_grids.GridSet(shapes, config.grid)
         print(f"{len(grids.training)} training shapes, {len(grids.validation)} unseen ones, {recipe.steps} steps")
         return grids
 

@@ -22,7 +22,7 @@ from rendernet_jax.vector_matrix import Pictures, Profiles, multiply
 
 _NOISE = 0.5  # scale of the latent's noise before training
 _LEAST_SPREAD = 1e-2  # of a number that no shape uses
-OCCUPANCIES = ("binary", "coverage")
+_OCCUPANCIES = ("binary", "coverage")
 _EMPTY = -3.0  # logit of every cell before training: one in twenty is occupied
 
 
@@ -49,8 +49,8 @@ class PriorConfig:
 
     def __post_init__(self):
         """Raise InputError for an unknown rule, or if the lattices do not divide the grid."""
-        if self.occupancy not in OCCUPANCIES:
-            known = " or ".join(OCCUPANCIES)
+        if self.occupancy not in _OCCUPANCIES:
+            known = " or ".join(_OCCUPANCIES)
             raise InputError(f"prior config: expected occupancy {known}, got {self.occupancy!r}; correct it")
         if self.grid % (4 * self.patch):
             raise InputError(

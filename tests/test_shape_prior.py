@@ -156,6 +156,8 @@ def test_procedural_grids_tell_coverage_where_asked(tmp_path):
     assert ((coverage > 0.5) <= (bits.grid(16) > 0)).all()
     assert ((0 < coverage) & (coverage < 1)).any()
     np.testing.assert_array_equal(shape_grids.read_kept(tmp_path / "coverage", 16)[0].stored, whole.stored)
+    with pytest.raises(InputError, match="or not of binary"):
+        shape_grids.make_procedural(tasks, tmp_path / "coverage", 16, workers=0)
     with pytest.raises(InputError, match="expected occupancy binary or coverage"):
         dataclasses.replace(CONFIG, occupancy="sampled")
 
@@ -229,10 +231,11 @@ def test_losses_by_hand():
 
 
 def test_a_partly_covered_cell_is_best_drawn_as_such():
-    target = jnp.full((1, 2, 2, 2, 1), 0.25)
-    logit = lambda share: jnp.full_like(target, np.log(share / (1 - share)))  # noqa: E731
-    losses = {share: grid_losses(logit(share), target)[0] for share in (0.15, 0.2, 0.25, 0.3, 0.35, 0.9)}
-    assert min(losses, key=losses.get) == 0.25
+    """There the loss is level: with Dice's plain coefficient cells of a quarter would be drawn fainter."""
+    target = jnp.full((1, 4, 4, 4, 1), 0.25).at[0, 1:].set(0.999)
+    slope = jax.grad(lambda logits: grid_losses(logits, target)[0])
+    np.testing.assert_allclose(slope(jnp.log(target / (1 - target))), 0.0, atol=1e-7)
+    assert slope(jnp.log(0.2 / 0.8) + jnp.zeros_like(target)).min() < -1e-4
 
 
 def test_two_shapes_are_learned():

@@ -127,15 +127,18 @@ def make_procedural(tasks: Sequence[Task], folder, grid: int, workers: int, occu
         occupancy: rule of the grids, binary or coverage.
 
     Raises:
-        InputError: the folder holds grids of other shapes; no Open3D; or the process making some shapes died.
+        InputError: the folder holds grids of other shapes, or by another rule; no Open3D; or the process making some
+            shapes died.
         OSError: a file cannot be written.
     """
     folder = pathlib.Path(folder)
     folder.mkdir(exist_ok=True)
     remove_leftovers(folder)
     starts = range(0, len(tasks), CHUNK)
-    parts = {start // CHUNK: tuple(tasks[start : start + CHUNK]) for start in starts}
-    jobs = [_Job(folder / f"{number:06d}.npz", part, grid, occupancy) for number, part in parts.items()]
+    jobs = [
+        _Job(folder / f"{start // CHUNK:06d}.npz", tuple(tasks[start : start + CHUNK]), grid, occupancy)
+        for start in starts
+    ]
     found = [_read(job) for job in jobs]
     left = [job for job, shapes in zip(jobs, found, strict=True) if shapes is None]
     begin = last = time.monotonic()
@@ -163,7 +166,7 @@ def read_kept(folder, grid: int) -> list[Shape]:
     for path in sorted(pathlib.Path(folder).glob("*.npz")):
         try:
             arrays = read_arrays(path.read_bytes())
-            (side, *names) = json.loads(arrays["asked"].tobytes())
+            side, *names = json.loads(arrays["asked"].tobytes())
             stored = arrays["bits"] if "bits" in arrays else arrays["coverage"]
         except Exception as error:
             raise InputError(f"{path}: expected kept grids, got {error!r}; make them again") from error
@@ -188,14 +191,15 @@ def _asked(job: _Job) -> np.ndarray:
 
 
 def _read(job: _Job) -> list[Shape] | None:
-    """Shapes of a file, or None if it must be made: missing or damaged. Raises InputError if it is of other shapes."""
+    """Shapes of a file, or None if it must be made: missing or damaged. Raises InputError if it holds others."""
     try:
         arrays = read_arrays(job.path.read_bytes())
-        asked, stored = arrays["asked"], arrays[_FORMS[job.occupancy][0]]
+        asked, stored = arrays["asked"], arrays.get(_FORMS[job.occupancy][0])
     except Exception:  # whatever is wrong with the file, it can be made again
         return None
-    if not np.array_equal(asked, _asked(job)):
+    if stored is None or not np.array_equal(asked, _asked(job)):
         raise InputError(
-            f"{job.path}: holds grids of other shapes; repeat the flags that made them, or choose another --output"
+            f"{job.path}: holds grids of other shapes, or not of {job.occupancy}; repeat the flags that made them, or "
+            "choose another --output"
         )
     return [Shape(task.name, task.family, each) for task, each in zip(job.tasks, stored, strict=True)]

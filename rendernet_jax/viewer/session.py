@@ -16,8 +16,8 @@ from rendernet_jax.viewer import orbit
 from rendernet_jax.viewer.painter import Painter
 from rendernet_jax.viewer.scenes import Scenes
 
-REST = 0.2  # seconds without a change after which a sharp picture is drawn; more where changes come farther apart,
-MOST_REST = 1.0  # up to this
+REST = 0.2  # seconds without a change after which a sharp picture is drawn
+MOST_REST = 1.0  # the same where changes come slowly; those that are farther apart are no movement
 FIRST_POSE = camera.pose_from_degrees(azimuth_deg=30.0, elevation_deg=20.0, inverse_distance=orbit.INVERSE_DISTANCE)
 
 
