@@ -1,50 +1,48 @@
 """Train the first guess: from a small picture of an upright object, its view and the shape prior's vector of it.
 
-    python -m experiments.train_first_guess --shapes=runs/shape_prior/grids --output=runs/first_guess
-    python -m experiments.train_first_guess --prior=runs/mine --shapes=runs/mine/grids --output=runs/mine_guess
+    python -m experiments.train_first_guess --shapes=16000 --families=chair,stool,sofa --output=runs/first_guess
+    python -m experiments.train_first_guess --prior=runs/mine --shapes=0 --data=data/mine --output=runs/mine_guess
 
-Its pictures are drawn from the grids that a training of the shape prior left, cell by cell, as it goes. The same
-command continues an interrupted run, exactly. OUTPUT/weights.npz holds the averaged (EMA) weights of the best
-evaluation.
+The grids of procedural shapes, by the binary rule, are made first and kept in OUTPUT/grids; it takes many more of them
+than the prior, by whose encoder they are read. Pictures are drawn from them, cell by cell, as it goes. The same command
+continues an interrupted run, exactly. OUTPUT/weights.npz holds the averaged (EMA) weights of the best evaluation.
 """
 
-import pathlib
 import time
 
 from absl import flags
 
 from . import _launch as launch
+from ._shapes import find_shapes
 
-_SHAPES = flags.DEFINE_string("shapes", None, "Folder 'grids' of the prior's training run; required.")
 _PRIOR = flags.DEFINE_string("prior", "shape_prior", "Shape prior by name, or the folder of its training.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the run, required; an interrupted run there goes on.")
 _STEPS = flags.DEFINE_integer("steps", 4000, "Optimiser steps.", lower_bound=1)
 _BATCH = flags.DEFINE_integer("batch", 48, "Pictures a step, over all devices.", lower_bound=1)
 _RATE = flags.DEFINE_float("rate", 1e-3, "Peak learning rate of AdamW.", lower_bound=0.0)
 _EVAL_EVERY = flags.DEFINE_integer("eval_every", 500, "Steps between evaluations and checkpoints.", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of initial weights, views and lights.", 0, 2**31 - 1)
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of shapes, initial weights, views and lights.", 0, 2**31 - 1)
 
 
 def main():
     """Flags to one training run."""
-    launch.require(shapes=_SHAPES.value, output=_OUTPUT.value)
+    launch.require(output=_OUTPUT.value)
     launch.keep_compiled_programs()
     from rendernet_jax import weights
-    from rendernet_jax.data import shape_grids, shards
     from rendernet_jax.first_guess import GuessConfig
     from rendernet_jax.provenance import command, machine
     from rendernet_jax.training.first_guess_loop import GuessRecipe, train_guess
 
     prior = weights.load_prior(_PRIOR.value)
-    kept = shape_grids.read_kept(pathlib.Path(_SHAPES.value), prior[1].grid)
-    names = shards.sha256("\n".join(shape.name for shape in kept).encode())
-    inputs = {"prior": weights.read_card(_PRIOR.value)["sha256"], "shapes": len(kept), "names_sha256": names}
+    grid = prior[1].grid
+    shapes = find_shapes(grid, "binary", _SEED.value)
+    inputs = shapes.inputs | {"prior": weights.read_card(_PRIOR.value)["sha256"]}
     output = launch.prepare_output(_OUTPUT.value)
     began = time.time()
     scores = train_guess(
         GuessConfig(latent=prior[1].latent),
         prior,
-        lambda: shape_grids.GridSet(kept, prior[1].grid),
+        lambda: shapes.collect(output, grid, "binary"),
         GuessRecipe(steps=_STEPS.value, batch=_BATCH.value, rate=_RATE.value, seed=_SEED.value),
         output,
         eval_every=_EVAL_EVERY.value,

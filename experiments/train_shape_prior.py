@@ -9,18 +9,15 @@ exactly. OUTPUT/weights.npz holds the averaged (EMA) weights of the best evaluat
 (IoU) of unseen shapes with what is decoded from their latents, for each family.
 """
 
-import os
+import dataclasses
 import time
 
 from absl import flags
 
 from . import _launch as launch
+from ._shapes import find_shapes
 
-_FURNITURE = "chair,stool,bench,sofa,table,shelf,cabinet,lamp"
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the run, required; an interrupted run there goes on.")
-_SHAPES = flags.DEFINE_integer("shapes", 8000, "Number of procedural shapes; 0 for --data alone.", lower_bound=0)
-_FAMILIES = flags.DEFINE_list("families", _FURNITURE, "Procedural families, or 'all'.")
-_DATA = flags.DEFINE_list("data", [], "Folders of data sets made by build_dataset, whose grids are used too.")
 _PRESET = flags.DEFINE_enum(
     "preset",
     "shape_prior",
@@ -34,9 +31,6 @@ _RATE = flags.DEFINE_float("rate", 2e-3, "Peak learning rate of AdamW.", lower_b
 _KL = flags.DEFINE_float("kl", 0.1, "Weight of the latents' divergence from a unit normal.", lower_bound=0.0)
 _EVAL_EVERY = flags.DEFINE_integer("eval_every", 500, "Steps between evaluations and checkpoints.", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of shapes, initial weights and batches.", 0, 2**31 - 1)
-_WORKERS = flags.DEFINE_integer(
-    "workers", None, "Processes that make shapes, by default one a core; 0 works in this one.", lower_bound=0
-)
 
 
 def main():
@@ -45,7 +39,6 @@ def main():
     launch.keep_compiled_programs()
     import jax
 
-    from rendernet_jax.data import shape_grids
     from rendernet_jax.errors import InputError
     from rendernet_jax.provenance import command, machine
     from rendernet_jax.shape_prior import PRESETS
@@ -66,20 +59,17 @@ def main():
     warm_start = None
     if _WEIGHTS.value:
         warm_start, found = load_prior(_WEIGHTS.value)
-        if found != config:
-            wanted, got = (f"preset {each.name!r} of {each.occupancy} grids" for each in (config, found))
-            raise InputError(f"--weights: expected {wanted}, got {got}; choose the matching --preset, or leave it out")
-    tasks, read, inputs = find_shapes(config)
-    if _WEIGHTS.value:
-        inputs["weights"] = read_card(_WEIGHTS.value)["sha256"]
+        if dataclasses.replace(found, occupancy=config.occupancy) != config:  # what cells tell is soon learned anew
+            raise InputError(
+                f"--weights: expected those of the preset {config.name!r}, got layers of {found.name!r}; choose the "
+                "matching --preset, or leave it out"
+            )
+    shapes = find_shapes(config.grid, config.occupancy, _SEED.value)
+    inputs = shapes.inputs | ({"weights": read_card(_WEIGHTS.value)["sha256"]} if _WEIGHTS.value else {})
     output = launch.prepare_output(_OUTPUT.value)
 
     def collect():
-        shapes = list(read)
-        if tasks:
-            folder, workers = output / "grids", count_workers()
-            shapes = shape_grids.make_procedural(tasks, folder, config.grid, workers, config.occupancy) + shapes
-        grids = shape_grids.GridSet(shapes, config.grid)
+        grids = shapes.collect(output, config.grid, config.occupancy)
         print(f"{len(grids.training)} training shapes, {len(grids.validation)} unseen ones, {recipe.steps} steps")
         return grids
 
@@ -96,29 +86,6 @@ def main():
     )
     print(", ".join(f"{name} {value:.3f}" for name, value in scores.items()))
     print(f"{(time.time() - began) / 60:.1f} minutes; wrote {output}/weights.npz, log.jsonl, checkpoints/")
-
-
-def find_shapes(config):
-    """Tasks for procedural shapes, shapes of data sets, and what identifies both."""
-    from rendernet_jax.data import families, shape_grids, tasks
-    from rendernet_jax.errors import InputError
-
-    asked = []
-    if _SHAPES.value:
-        chosen = families.FAMILIES if _FAMILIES.value == ["all"] else _FAMILIES.value
-        asked = tasks.procedural_tasks(_SHAPES.value, chosen, _SEED.value)
-    read, digests = shape_grids.read_data_sets(_DATA.value, config.grid, config.occupancy)
-    if not asked and not read:
-        raise InputError("--shapes: expected 1 or more, or --data, got neither; add one of both")
-    chosen = sorted({task.family for task in asked})
-    return asked, read, {"shapes": len(asked), "families": chosen, "data_sha256": digests}
-
-
-def count_workers() -> int:
-    """The flag's number of processes, else one for each core that this process may use."""
-    if _WORKERS.value is not None:
-        return _WORKERS.value
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rendernet_jax import inverse, retrieval, weights
+from rendernet_jax import inverse, retrieval, shape_prior, weights
 from rendernet_jax.config import Config
 from rendernet_jax.data import shape_grids
 from rendernet_jax.errors import InputError
@@ -58,7 +58,7 @@ def load_methods(
 
 @dataclasses.dataclass(frozen=True)
 class _Grids(Sequence):
-    """Grids ``[G, G, G, 1]`` that are unpacked when they are asked for: a megabyte each."""
+    """Set cells ``[G, G, G, 1]`` that are unpacked when they are asked for."""
 
     shapes: list[shape_grids.Shape]
 
@@ -66,7 +66,7 @@ class _Grids(Sequence):
         return len(self.shapes)
 
     def __getitem__(self, index) -> np.ndarray:
-        return self.shapes[index].grid(GRID)
+        return self.shapes[index].cells(GRID)
 
 
 def known_methods(params: dict, config: Config, names: Sequence[str], seed: int) -> dict[str, Method]:
@@ -113,7 +113,7 @@ def unknown_methods(
             print(f"silhouettes of {len(shapes)} shapes from all around: about {len(shapes) // 1300} min", flush=True)
             methods[name] = functools.partial(_retrieve, params, config, shapes, retrieval.Bank(shapes))
         else:
-            some = [shapes[index] > 0.5 for index in range(min(len(shapes), _MEAN_FROM))]
+            some = [shapes[index] for index in range(min(len(shapes), _MEAN_FROM))]
             mean = jnp.asarray(retrieval.mean_shape(some))[None]
             methods[name] = functools.partial(_fit_mean, params, config, mean)
     return methods
@@ -134,7 +134,8 @@ def _fit_shape(params, config, prior, guess, target: Target, index: int) -> Foun
     fit = inverse.fit_shape(params, config, prior, target.picture, target.mask, guess=guess)
     grid = np.asarray(inverse.grids(prior, fit.best.latent[None]))
     seconds = time.perf_counter() - began
-    return Found(fit.pose, fit.light, np.asarray(fit.best.albedo), grid, seconds, index == 0)
+    cut = shape_prior.SET_FROM[prior[1].occupancy]
+    return Found(fit.pose, fit.light, np.asarray(fit.best.albedo), grid, seconds, index == 0, cut=cut)
 
 
 def _fit_mean(params, config, mean, target: Target, index: int) -> Found:

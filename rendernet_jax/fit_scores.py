@@ -32,6 +32,7 @@ class Found:
     grid: np.ndarray  # [1, X, Y, Z, 1] that the network is to draw
     seconds: float
     first: bool  # compilation is part of the seconds
+    cut: float = 0.5  # number in the grid from which a cell is set
     given: bool = False  # the grid was the target's own: shape is nothing it found
 
 
@@ -47,7 +48,7 @@ def score(params: dict, config: Config, found: Found, target: Target) -> tuple[d
     Returns:
         - ``rotation_deg`` and ``rotation_plain_deg``, see :func:`rotation_error`; ``light_deg``; ``mask_iou`` and
           ``psnr`` (Phong, dB) at the fitted view; ``new_mask_iou`` and ``new_psnr``, means over the new views;
-          ``voxel_iou`` of occupancy above one half with the binary grid, in the object's own frame; ``seconds``;
+          ``voxel_iou`` of the cells that are set with the binary grid, in the object's own frame; ``seconds``;
           ``first``. None where there is nothing to compare, or PSNR is infinite.
         - pictures ``[9, S, S, C]``: the fitted view, then the new ones.
 
@@ -68,7 +69,7 @@ def score(params: dict, config: Config, found: Found, target: Target) -> tuple[d
         "light_deg": light_error(found.light, target.light),
         **views[0],
         **{f"new_{name}": mean for name, mean in mean_figures(views[1:]).items()},
-        "voxel_iou": None if found.given else voxel_iou(np.asarray(found.grid) > 0.5, target.binary > 0.5),
+        "voxel_iou": None if found.given else voxel_iou(np.asarray(found.grid) >= found.cut, target.binary > 0.5),
         "seconds": found.seconds,
         "first": found.first,
     }

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from rendernet_jax import inverse, metrics, reconstruction_report, weights
 from rendernet_jax.data.inputs import Object, read_object
-from rendernet_jax.data.marching_cubes import coloured_surface
+from rendernet_jax.data.marching_cubes import coloured_surface, with_thin_parts
 from rendernet_jax.data.meshes import save_mesh
 from rendernet_jax.data.photo import Photo, load_photo, paste_back
 from rendernet_jax.data.sheet import save_gif, save_png, to_bytes
@@ -30,6 +30,7 @@ from rendernet_jax.inverse import textured, unknowns
 from rendernet_jax.inverse.photometric import draw
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.rendering import render_buffers
+from rendernet_jax.shape_prior import SET_FROM
 
 FIT, HISTORY, REPORT = "fit.json", "history.jsonl", "report.html"
 _PICTURES = ("render.png", "overlay.png", "normals.png", "mask.png", "object.png", "turntable.gif", "progress.gif")
@@ -119,6 +120,7 @@ class _Problem:
     shape: Object | None  # None: unknown
     voxels: Callable[[Unknowns], jax.Array]  # point -> grid [1, X, Y, Z, C]
     network: tuple
+    occupancy: str = "file"  # rule of the voxels of an unknown shape
 
     def look(self, point: Unknowns, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Picture, normals as a picture, and mask, ``[size, size, c]``."""
@@ -177,7 +179,7 @@ def _prepare_unknown(job: Job, photo: Photo, network: tuple, start: dict) -> _Pr
     target = photo.picture, photo.mask
     steps = inverse.fit_shape_steps(*network, prior, *target, settings, guess=guess, start=start, fixed=job.fixed)
     voxels = lambda point: inverse.grids(prior, point.latent[None])  # noqa: E731
-    return _Problem(photo, steps, inverse.count_shape_reports(settings), None, voxels, network)
+    return _Problem(photo, steps, inverse.count_shape_reports(settings), None, voxels, network, prior[1].occupancy)
 
 
 def _prepare_textured(job: Job, photo: Photo, network: tuple, start: dict) -> _Problem:
@@ -190,7 +192,7 @@ def _prepare_textured(job: Job, photo: Photo, network: tuple, start: dict) -> _P
     fixed = (*job.fixed, *(() if "albedo" in (*start, *job.fixed) else ("albedo",)))
     steps = inverse.fit_textured_steps(*network, prior, *target, settings, start=start, fixed=fixed)
     voxels = lambda point: inverse.coloured_grids(*network, prior, unknowns.stacked(point))  # noqa: E731
-    return _Problem(photo, steps, inverse.count_texture_reports(settings), None, voxels, network)
+    return _Problem(photo, steps, inverse.count_texture_reports(settings), None, voxels, network, prior[1].occupancy)
 
 
 def _check_network(config, grid: np.ndarray, name: str) -> None:
@@ -267,7 +269,8 @@ def _write(job: Job, problem: _Problem, fit: dict, told: list, pictures: tuple) 
     save_gif(folder / "turntable.gif", [look(best.replace(pose=pose), job.size)[0] for pose in turned])
     save_gif(folder / "progress.gif", [look(found.best, _SMALL)[0] for found, _ in told], seconds=3.0)
     write_atomically(folder / REPORT, reconstruction_report.page(folder, fit, history, photo.original).encode())
-    shape = problem.shape or Object(pathlib.Path(job.image), np.asarray(problem.voxels(best)), "prior", None)
+    voxels = np.asarray(problem.voxels(best))
+    shape = problem.shape or Object(pathlib.Path(job.image), voxels, problem.occupancy, None)
     for write in (_write_voxels, _write_meshes):
         try:
             write(folder, shape)
@@ -279,12 +282,19 @@ def _write(job: Job, problem: _Problem, fit: dict, told: list, pictures: tuple) 
 def _write_voxels(folder: pathlib.Path, shape: Object) -> None:
     """The object as other software reads it: binary voxels."""
     side = shape.grid.shape[1]
-    grid = (shape.grid[0, ..., :1] > 0.5) if shape.mesh is None else voxelise(shape.mesh, side, "binary")
+    grid = _set_cells(shape) if shape.mesh is None else voxelise(shape.mesh, side, "binary")
     write_voxels(folder / "voxels.binvox", np.asarray(grid, np.float32))
 
 
+def _set_cells(shape: Object) -> np.ndarray:
+    """Cells of a shape's grid that the binary rule would set, bool ``[X, Y, Z, 1]``."""
+    return shape.grid[0, ..., :1] >= SET_FROM.get(shape.occupancy, 0.5)
+
+
 def _write_meshes(folder: pathlib.Path, shape: Object) -> None:
-    mesh = coloured_surface(shape.grid[0]) if shape.mesh is None else shape.mesh
+    mesh = shape.mesh
+    if mesh is None:
+        mesh = coloured_surface(with_thin_parts(shape.grid[0], _set_cells(shape)))
     for name in ("mesh.ply", "mesh.glb"):
         save_mesh(folder / name, mesh)
 

@@ -9,17 +9,18 @@ import jax.numpy as jnp
 import launching
 import numpy as np
 import pytest
+import scipy.spatial
 
 from rendernet_jax import first_guess, shape_prior
 from rendernet_jax.camera import Pose
 from rendernet_jax.data import shards
 from rendernet_jax.data.shape_grids import GridSet, Shape
-from rendernet_jax.data.splats import find_surface, splat
+from rendernet_jax.data.splats import find_surface, splat, stretch, stretch_surface, surface_points
 from rendernet_jax.errors import InputError
 from rendernet_jax.first_guess import SIZE, GuessConfig
 from rendernet_jax.inverse import silhouette
 from rendernet_jax.shape_prior import PRESETS
-from rendernet_jax.training.first_guess_loop import GuessRecipe, losses, train_guess
+from rendernet_jax.training.first_guess_loop import GuessRecipe, losses, random_stretches, train_guess
 from rendernet_jax.weights import load_guess, load_prior, save_weights
 
 pytestmark = pytest.mark.optax
@@ -61,6 +62,30 @@ def test_splats_are_lit_and_hide_what_lies_behind():
     lit = above[..., 1][above[..., 0] > 0]
     assert lit.max() > 2 * np.median(lit[lit < lit.mean()])  # the seat is bright, what faces the viewer is not
     np.testing.assert_allclose(np.linalg.norm(surface.normals.astype(np.float32), axis=1).mean(), 1, atol=0.05)
+
+
+def test_stretched_shapes_and_their_surfaces_are_the_same_thing():
+    cells = np.roll(chair(4, 6, 64) > 0, 4, axis=1)  # centred, as shapes are
+    every = random_stretches(np.random.default_rng(1), cells, 200)
+    for each in (*every[:6], np.asarray([-1.0, 1.0, 1.0])):
+        stretched = stretch(cells, each)
+        sides = [np.ptp(np.flatnonzero(stretched[..., 0].any(others))) + 1 for others in ((1, 2), (0, 2), (0, 1))]
+        np.testing.assert_allclose(sides, np.abs(each) * [40, 40, 40], atol=1.01)
+        surface = stretch_surface(find_surface(cells), each)
+        own = surface_points(stretched)
+        points = surface.points.astype(np.float32)
+        for some, others in ((own, points), (points, own)):
+            assert scipy.spatial.cKDTree(others).query(some)[0].max() < 2.0 / 64
+        np.testing.assert_allclose(np.linalg.norm(surface.normals.astype(np.float32), axis=1).mean(), 1, atol=0.05)
+    np.testing.assert_array_equal(stretch(cells, np.asarray([-1.0, 1.0, 1.0])), cells[::-1])
+    assert 60 < (every[:, 0] < 0).sum() < 140
+    np.testing.assert_allclose((np.abs(every) * 40 / 64).max(1), 1)  # the longest side fills the cube
+    slope = stretch_surface(find_surface(cells), np.asarray([1.0, 1.0, 2.0])).normals.astype(np.float32)
+    plain = find_surface(cells).normals.astype(np.float32)
+    oblique = (np.abs(plain[:, 1]) > 0.5) & (np.abs(plain[:, 2]) > 0.5)
+    assert oblique.any()
+    expected = 0.5 * plain[oblique, 2] / plain[oblique, 1]
+    np.testing.assert_allclose(slope[oblique, 2] / slope[oblique, 1], expected, atol=0.01)
 
 
 def test_sectors_wrap_around():
@@ -119,8 +144,8 @@ def test_weights_of_another_network_are_refused(trained, tmp_path):
 @pytest.mark.parametrize(
     ("run", "arguments", "message"),
     [
-        (launching.start, ["--shapes=nowhere"], "--output: expected a value"),
-        (launching.call, ["--shapes=nowhere", "--output=x", "--prior=compact"], "expected those of a shape prior"),
+        (launching.start, ["--shapes=9"], "--output: expected a value"),
+        (launching.call, ["--shapes=9", "--output=x", "--prior=compact"], "expected those of a shape prior"),
     ],
 )
 def test_bad_flags_give_one_line(tmp_path, run, arguments, message):

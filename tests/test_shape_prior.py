@@ -16,7 +16,14 @@ from rendernet_jax.data.tasks import procedural_tasks
 from rendernet_jax.errors import InputError
 from rendernet_jax.shape_prior import PRESETS
 from rendernet_jax.training.shape_prior_loop import find_gallery, reconstruction, train_prior
-from rendernet_jax.training.shape_prior_step import PriorRecipe, divergence, grid_losses, init_state, make_step
+from rendernet_jax.training.shape_prior_step import (
+    PriorRecipe,
+    as_given,
+    divergence,
+    grid_losses,
+    init_state,
+    make_step,
+)
 from rendernet_jax.weights import load_prior, save_weights
 
 pytestmark = pytest.mark.optax
@@ -155,6 +162,8 @@ def test_procedural_grids_tell_coverage_where_asked(tmp_path):
     coverage = whole.grid(16)
     assert ((coverage > 0.5) <= (bits.grid(16) > 0)).all()
     assert ((0 < coverage) & (coverage < 1)).any()
+    np.testing.assert_array_equal(bits.cells(16), bits.grid(16) > 0)
+    assert (whole.cells(16) & bits.cells(16)).sum() > 0.9 * (whole.cells(16) | bits.cells(16)).sum()
     np.testing.assert_array_equal(shape_grids.read_kept(tmp_path / "coverage", 16)[0].stored, whole.stored)
     with pytest.raises(InputError, match="or not of binary"):
         shape_grids.make_procedural(tasks, tmp_path / "coverage", 16, workers=0)
@@ -201,6 +210,23 @@ def test_batches_hold_training_shapes_and_their_mirror_images():
         assert set(straight + turned) <= set(grids.training) and straight + turned
         mirrored += not straight
     assert 16 < mirrored < 48
+
+
+def test_priors_of_coverage_learn_to_read_binary_grids():
+    grid = jnp.asarray(np.random.default_rng(0).choice([0.0, 0.05, 0.3, 1.0], (400, 4, 4, 4, 1)), jnp.float32)
+    given = as_given(dataclasses.replace(CONFIG, occupancy="coverage"), grid, jax.random.key(0))
+    binary = np.asarray((given == (grid > 0.1)).all((1, 2, 3, 4)))
+    assert 60 < binary.sum() < 140
+    np.testing.assert_array_equal(given[~binary], grid[~binary])
+    np.testing.assert_array_equal(as_given(CONFIG, grid, jax.random.key(0)), grid)
+
+
+def test_overlap_is_of_cells_set_by_the_rule_of_the_prior():
+    first, second = np.zeros((2, 2, 4, 4, 4, 1), np.float32)
+    first[:, 0, 0, 0], second[:, 0, 0, :2] = 0.2, 1.0
+    for occupancy, expected in (("coverage", 0.5), ("binary", 0.0)):
+        config = dataclasses.replace(CONFIG, occupancy=occupancy)
+        np.testing.assert_allclose(shape_prior.overlap(config, first, second), expected)
 
 
 def test_gallery_holds_latents_of_training_shapes(params):

@@ -10,6 +10,7 @@ from rendernet_jax.errors import InputError
 
 BLUR = 0.6  # standard deviation in voxels
 LEVEL = 0.6
+_SOLID = 0.8  # occupancy of a cell within a part that is thick enough for its surface to be found
 _MARGIN = 4  # voxels of empty space, wider than the blur reaches, so that the surface closes
 
 
@@ -46,6 +47,20 @@ def marching_cubes(grid) -> Mesh:
     return Mesh(
         vertices=vertices.astype(np.float32), faces=surface.triangle.indices.numpy().astype(np.int32), colors=None
     )
+
+
+def with_thin_parts(grid: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """A grid of coverage whose surface has sheets and rods, too: those with no solid cell become all solid.
+
+    Args:
+        grid: ``[X, Y, Z, C]``, coverage and perhaps colours.
+        cells: those that count as set, bool ``[X, Y, Z, 1]``.
+    """
+    from scipy.ndimage import maximum_filter
+
+    occupancy = grid[..., 0]
+    thin = cells[..., 0] & (maximum_filter(occupancy, 3) < _SOLID)
+    return np.concatenate([np.where(thin, 1.0, occupancy)[..., None], grid[..., 1:]], axis=-1)
 
 
 def coloured_surface(grid) -> Mesh:

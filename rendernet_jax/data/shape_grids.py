@@ -21,6 +21,7 @@ from rendernet_jax.data.tasks import Task
 from rendernet_jax.data.voxelise import voxelise
 from rendernet_jax.errors import InputError
 from rendernet_jax.files import remove_leftovers, write_atomically
+from rendernet_jax.shape_prior import SET_FROM
 
 CHUNK = 48  # shapes in a file
 _TIMEOUT = 900.0  # seconds for one file
@@ -40,6 +41,10 @@ class Shape:
         if self.stored.ndim > 1:
             return shards.decode_coverage(self.stored)
         return shards.decode_bits(self.stored, side)
+
+    def cells(self, side: int) -> np.ndarray:
+        """Those that are set by the binary rule, bool ``[G, G, G, 1]``; of coverage, about those."""
+        return self.grid(side) >= SET_FROM["coverage" if self.stored.ndim > 1 else "binary"]
 
 
 class GridSet:
@@ -72,6 +77,10 @@ class GridSet:
     def grids(self, indices) -> np.ndarray:
         """Grids by index, float32 ``[B, G, G, G, 1]``."""
         return np.stack([self._shapes[index].grid(self.grid) for index in indices])
+
+    def cells(self, index: int) -> np.ndarray:
+        """The set cells of one shape, see :meth:`Shape.cells`."""
+        return self._shapes[index].cells(self.grid)
 
     def batch(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Grids ``[count, G, G, G, 1]`` of random training shapes, half of them mirrored in x.

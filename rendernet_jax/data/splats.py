@@ -36,6 +36,23 @@ def find_surface(grid: np.ndarray) -> Surface:
     return Surface(surface_points(grid).astype(np.float16), normals.astype(np.float16), 1.0 / len(grid))
 
 
+def stretch_surface(surface: Surface, factors: np.ndarray) -> Surface:
+    """A surface scaled about the centre of the cube by a factor for each axis ``[3]``, negative ones mirror."""
+    normals = surface.normals / factors
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-3)
+    points = (surface.points * factors).astype(np.float16)
+    return Surface(points, normals.astype(np.float16), surface.pitch)
+
+
+def stretch(cells: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Cells ``[X, Y, Z, 1]`` scaled so, each new one as the old one at its centre; nothing comes from outside."""
+    for axis, (size, factor) in enumerate(zip(cells.shape, factors)):
+        old = np.floor((((np.arange(size) + 0.5) / size - 0.5) / factor + 0.5) * size + 1e-9).astype(int)
+        inside = ((old >= 0) & (old < size)).reshape([-1 if a == axis else 1 for a in range(4)])
+        cells = np.take(cells, old.clip(0, size - 1), axis) & inside
+    return cells
+
+
 def surface_points(grid: np.ndarray) -> np.ndarray:
     """Centres ``[N, 3]`` of those cells, float32, object space."""
     index, _ = _surface_cells(grid)

@@ -44,10 +44,10 @@ class ShapeSettings:
     shapes: int = 48  # of the prior's gallery: those nearest to the guess, or spread over it
     azimuths: int = 16  # from which each shape of the prior's gallery is compared, at four elevations each
     sizes: tuple[int, int] = (32, 64)  # of the silhouettes by which views are searched, then refined
-    size: int = 128  # of the pictures
-    steps: tuple[int, int] = (8, 60)  # by silhouettes, the pose alone; by pictures, in tens
-    candidates: tuple[int, int] = (12, 2)  # how many are refined so
-    typical: float = 0.02  # weight of how far latent, roll and perspective go, beside that of mean squared pixels
+    pictures: tuple[int, int] = (64, 128)  # sizes of the pictures, small and large
+    steps: tuple[int, int, int] = (8, 30, 100)  # by silhouettes, the pose alone; by small and large pictures, in tens
+    candidates: tuple[int, int] = (12, 3)  # how many are refined by silhouettes and small pictures; by large ones
+    typical: float = 5e-4  # weight of how far latent, roll and perspective go, beside that of mean squared pixels
 
 
 class _Guess(NamedTuple):
@@ -115,15 +115,17 @@ def fit_shape_steps(
     poses, losses = _refine_poses(*prior, fine, found.candidates, free.pose, settings.steps[0])
     found = ranked(found.candidates.replace(pose=poses), losses, f"silhouette {settings.sizes[1]}")
     yield found
-    drawn = resize(picture, settings.size), resize(mask, settings.size)
+    drawn = _resize_both(picture, mask, settings.pictures[0])
     judged, losses = _judge(params, config, *prior, *drawn, found.candidates, candidates.given(start))
     if guessed is not None:
         losses = losses + _VIEW * _surprise(guessed, judged.pose)
     found = ranked(judged, losses, "judge")
     yield found
-    some_steps = functools.partial(_by_picture, params, config, *prior, *drawn, settings.typical)
-    first = take(found.candidates, slice(settings.candidates[-1]))
-    yield from descend(some_steps, first, free, settings.steps[-1], f"picture {settings.size}")
+    for size, steps, count in zip(settings.pictures, settings.steps[1:], settings.candidates, strict=True):
+        drawn = _resize_both(picture, mask, size)
+        some_steps = functools.partial(_by_picture, params, config, *prior, *drawn, settings.typical)
+        first = take(found.candidates, pick(found.candidates.pose, found.losses, count))
+        found = yield from descend(some_steps, first, free, steps, f"picture {size}")
 
 
 def grids(prior: tuple[dict, PriorConfig], latent: jax.Array) -> jax.Array:
@@ -133,7 +135,11 @@ def grids(prior: tuple[dict, PriorConfig], latent: jax.Array) -> jax.Array:
 
 def count_shape_reports(settings: ShapeSettings) -> int:
     """How often :func:`fit_shape_steps` tells what it found."""
-    return 3 + -(-settings.steps[1] // CHUNK)
+    return 3 + sum(-(-steps // CHUNK) for steps in settings.steps[1:])
+
+
+def _resize_both(picture, mask, size: int) -> tuple[jax.Array, jax.Array]:
+    return resize(picture, size), resize(mask, size)
 
 
 def _check_prior(config: PriorConfig, guess, settings: ShapeSettings) -> None:

@@ -12,13 +12,15 @@ import optax
 
 from rendernet_jax import first_guess, shape_prior
 from rendernet_jax.camera import Pose
-from rendernet_jax.data.splats import find_surface, splat
+from rendernet_jax.data.splats import find_surface, splat, stretch, stretch_surface
 from rendernet_jax.errors import InputError
 from rendernet_jax.first_guess import GuessConfig
 from rendernet_jax.training.step import AXIS, advance, fresh_state, make_optimizer
 from rendernet_jax.training.task_loop import Task, train_task
 from rendernet_jax.weights import save_weights
 
+_VARIANTS = 4  # of each shape: as it is, and in other proportions
+_STRETCH = 0.2  # largest logarithm of what an axis is stretched by, before all are scaled to fill the cube
 _TOGETHER = 8  # grids that are encoded or decoded at once
 _SCORED = 160  # pictures of unseen shapes
 _SHADELESS = 0.15  # share of the pictures that show a silhouette alone
@@ -40,31 +42,51 @@ class GuessRecipe:
 
 
 class Samples:
-    """Pictures of shapes from random views, with what is to be guessed."""
+    """Pictures of shapes from random views, with what is to be guessed.
+
+    Each shape is also seen in other proportions, some of them mirrored: a network soon knows thousands of shapes by
+    heart, and what one picture tells of a shape's depth it must not know so.
+    """
 
     def __init__(self, grids, prior: tuple):
         """``grids`` is a ``data.shape_grids.GridSet``, ``prior`` what ``weights.load_prior`` returns."""
         self._grids = grids
         encode = jax.jit(functools.partial(shape_prior.encode, prior[0], prior[1]))
-        starts = range(0, len(grids), _TOGETHER)
-        padded = [[min(first + i, len(grids) - 1) for i in range(_TOGETHER)] for first in starts]
         mean, spread = map(np.asarray, shape_prior.usual(prior[0]))
-        latents = np.concatenate([np.asarray(encode(grids.grids(some))) for some in padded])
-        self._latents = (latents - mean) / spread
-        self._surface = functools.cache(lambda index: find_surface(grids.grids([index])[0]))
+        self._stretches, latents = np.ones((len(grids), _VARIANTS, 3)), []
+        for index in range(len(grids)):
+            cells = grids.cells(index)
+            self._stretches[index, 1:] = random_stretches(np.random.default_rng(index), cells, _VARIANTS - 1)
+            latents.append(encode(np.stack([stretch(cells, factors) for factors in self._stretches[index]])))
+        self._latents = (np.stack(jax.device_get(latents)) - mean) / spread
+        self._surface = functools.cache(lambda index: find_surface(grids.cells(index)))
 
-    def batch(self, rng: np.random.Generator, indices) -> dict[str, np.ndarray]:
-        """One picture of each shape by index; a function of the generator's state alone."""
+    def batch(self, rng: np.random.Generator, indices, variants: int = _VARIANTS) -> dict[str, np.ndarray]:
+        """One picture of each shape by index, of one of its ``variants``; a function of the generator's state alone."""
         samples = []
-        for index in indices:
+        for index in map(int, indices):
+            variant = rng.integers(variants)
+            surface = stretch_surface(self._surface(index), self._stretches[index, variant])
             pose = random_view(rng)
             light = (rng.uniform(-1.2, 1.2), rng.uniform(-0.3, 1.3))
-            picture = splat(self._surface(int(index)), pose, light, rng.uniform(0.05, 0.5))
+            picture = splat(surface, pose, light, rng.uniform(0.05, 0.5))
             if rng.random() < _SHADELESS:
                 picture[..., 1] = 0.5 * picture[..., 0]
             angles = np.asarray([pose.azimuth, pose.elevation, pose.roll], np.float32)
-            samples.append({"picture": picture, "latent": self._latents[index], "angles": angles})
+            samples.append({"picture": picture, "latent": self._latents[index, variant], "angles": angles})
         return {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
+
+
+def random_stretches(rng: np.random.Generator, cells: np.ndarray, count: int) -> np.ndarray:
+    """Factors ``[count, 3]`` for the axes of set cells ``[G, G, G, 1]``, whose longest side fills the cube thereafter.
+
+    Half of them mirror x.
+    """
+    filled = [np.flatnonzero(cells[..., 0].any(others)) for others in ((1, 2), (0, 2), (0, 1))]
+    sides = np.asarray([first_guess.len_of(each) for each in filled]) / len(cells)
+    factors = np.exp(rng.uniform(-_STRETCH, _STRETCH, (count, 3)))
+    factors /= (factors * sides).max(axis=1, keepdims=True)
+    return factors * np.stack([rng.choice([-1, 1], count), *np.ones((2, count))], axis=1)
 
 
 def random_view(rng: np.random.Generator) -> Pose:
@@ -149,7 +171,7 @@ def train_guess(
             raise InputError("shapes: expected at least one to validate on, got none; ask for two shapes or more")
         samples = Samples(grids, prior)
         chosen = np.resize(grids.validation, _SCORED)
-        unseen = samples.batch(np.random.default_rng([recipe.seed, 1]), chosen)
+        unseen = samples.batch(np.random.default_rng([recipe.seed, 1]), chosen, 1)
 
         def batch(index, places):
             rng = np.random.default_rng([recipe.seed, 0, index])
@@ -202,6 +224,4 @@ _guess = jax.jit(first_guess.guess, static_argnums=1)
 def _overlap(params, config, latent, grid):
     mean, spread = shape_prior.usual(params)
     latent = mean[None] + spread[None] * latent
-    decoded, occupied = shape_prior.decode(params, config, latent) > 0.5, grid > 0.5
-    axes = (1, 2, 3, 4)
-    return (decoded & occupied).sum(axes) / (decoded | occupied).sum(axes)
+    return shape_prior.overlap(config, shape_prior.decode(params, config, latent), grid)

@@ -79,11 +79,9 @@ def make_batch(grids, recipe: PriorRecipe, index: int) -> np.ndarray:
 
 
 def reconstruction(params: dict, config: PriorConfig, grid: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Latents ``[B, L]`` of grids, and IoU ``[B]`` of what is decoded from them, cut at one half."""
+    """Latents ``[B, L]`` of grids, and IoU ``[B]`` of the set cells with those that are decoded from them."""
     latent = shape_prior.encode(params, config, grid)
-    decoded, occupied = shape_prior.decode(params, config, latent) > 0.5, grid > 0.5
-    axes = (1, 2, 3, 4)
-    return latent, (decoded & occupied).sum(axes) / (decoded | occupied).sum(axes)
+    return latent, shape_prior.overlap(config, shape_prior.decode(params, config, latent), grid)
 
 
 def score(reconstruct, params: dict, grids) -> dict[str, float]:

@@ -10,6 +10,7 @@ from rendernet_jax import shape_prior
 from rendernet_jax.shape_prior import PriorConfig
 from rendernet_jax.training.step import AXIS, advance, fresh_state, make_optimizer
 
+_BINARY = 0.25  # share of the shapes of which a prior of coverage sees set cells alone, so that it reads these, too
 _FEWEST = 0.008  # of a grid's cells, added to the occupied ones by which a shape's error is divided
 
 
@@ -59,6 +60,14 @@ def _sums(cells: jax.Array) -> jax.Array:
     return cells @ jnp.ones((cells.shape[1],), cells.dtype)
 
 
+def as_given(config: PriorConfig, grid: jax.Array, key: jax.Array) -> jax.Array:
+    """Grids ``[B, G, G, G, 1]`` as the encoder gets them: some of coverage as binary ones."""
+    if config.occupancy == "binary":
+        return grid
+    binary = jax.random.bernoulli(key, _BINARY, (len(grid), 1, 1, 1, 1))
+    return jnp.where(binary, grid >= shape_prior.SET_FROM["coverage"], grid)
+
+
 def divergence(mean: jax.Array, log_noise: jax.Array) -> jax.Array:
     """Kullback-Leibler divergence of N(mean, noise^2) from the unit normal, nats: ``[B, L]``, ``[L]`` -> ``[B]``."""
     log_noise = log_noise[None]
@@ -74,7 +83,8 @@ def make_step(config: PriorConfig, recipe: PriorRecipe, axis: str | None = AXIS)
     optimizer = make_optimizer(recipe)
 
     def loss_fn(params, batch, key):
-        mean = shape_prior.encode(params, config, batch)
+        choose, key = jax.random.split(key)
+        mean = shape_prior.encode(params, config, as_given(config, batch, choose))
         noise = jax.random.normal(key, mean.shape) * jnp.exp(params["log_noise"])[None]
         logits = shape_prior.decode_logits(params, config, mean + noise)
         parts = {"cells": grid_losses(logits, batch), "nats": divergence(mean, params["log_noise"])}

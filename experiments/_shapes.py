@@ -1,0 +1,61 @@
+"""The flags by which launchers choose the shapes, without pictures, that they train on."""
+
+import dataclasses
+import os
+import pathlib
+
+from absl import flags
+
+_FURNITURE = "chair,stool,bench,sofa,table,shelf,cabinet,lamp"
+_SHAPES = flags.DEFINE_integer("shapes", 8000, "Number of procedural shapes; 0 for --data alone.", lower_bound=0)
+_FAMILIES = flags.DEFINE_list("families", _FURNITURE, "Procedural families, or 'all'.")
+_DATA = flags.DEFINE_list("data", [], "Folders of data sets made by build_dataset, whose grids are used too.")
+_WORKERS = flags.DEFINE_integer(
+    "workers", None, "Processes that make shapes, by default one a core; 0 works in this one.", lower_bound=0
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shapes:
+    """What the flags ask for: procedural shapes that are yet to be made, and those of data sets."""
+
+    asked: list
+    read: list
+    inputs: dict  # what identifies both, JSON values
+
+    def collect(self, output: pathlib.Path, grid: int, occupancy: str):
+        """All of them as a ``data.shape_grids.GridSet``; procedural ones are made in OUTPUT/grids, or read there."""
+        from rendernet_jax.data import shape_grids
+
+        shapes = list(self.read)
+        if self.asked:
+            folder, workers = output / "grids", _count_workers()
+            shapes = shape_grids.make_procedural(self.asked, folder, grid, workers, occupancy) + shapes
+        return shape_grids.GridSet(shapes, grid)
+
+
+def find_shapes(grid: int, occupancy: str, seed: int) -> Shapes:
+    """What the flags ask for, data sets read.
+
+    Raises:
+        InputError: an unknown family, a data set that can't be used, or nothing asked for.
+    """
+    from rendernet_jax.data import families, shape_grids, tasks
+    from rendernet_jax.errors import InputError
+
+    asked = []
+    if _SHAPES.value:
+        chosen = families.FAMILIES if _FAMILIES.value == ["all"] else _FAMILIES.value
+        asked = tasks.procedural_tasks(_SHAPES.value, chosen, seed)
+    read, digests = shape_grids.read_data_sets(_DATA.value, grid, occupancy)
+    if not asked and not read:
+        raise InputError("--shapes: expected 1 or more, or --data, got neither; add one of both")
+    chosen = sorted({task.family for task in asked})
+    return Shapes(asked, read, {"shapes": len(asked), "families": chosen, "data_sha256": digests})
+
+
+def _count_workers() -> int:
+    """The flag's number of processes, else one for each core that this process may use."""
+    if _WORKERS.value is not None:
+        return _WORKERS.value
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
