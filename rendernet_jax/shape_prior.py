@@ -166,6 +166,18 @@ def usual(params: dict) -> tuple[jax.Array, jax.Array]:
     return jnp.mean(params["gallery"], axis=0), jnp.std(params["gallery"], axis=0) + _LEAST_SPREAD
 
 
+def principal_axes(params: dict) -> tuple[jax.Array, jax.Array]:
+    """Mean ``[L]`` and axes ``[L, L]`` of the latents that the prior knows, by its gallery.
+
+    A latent is ``mean + axes @ v`` with v about unit normal: axes are the eigenvectors of the latents' covariance, in
+    columns, each as long as the deviation along it.
+    """
+    gallery = params["gallery"]
+    mean = jnp.mean(gallery, axis=0)
+    squares, axes = jnp.linalg.eigh(jnp.cov(gallery, rowvar=False, bias=True))
+    return mean, axes * jnp.sqrt(jnp.maximum(squares, 0.0) + _LEAST_SPREAD**2)[None]
+
+
 def importance(params: dict) -> jax.Array:
     """What each number of a latent counts for ``[L]``, mean 1: how far shapes differ in it, in terms of its noise."""
     _, spread = usual(params)

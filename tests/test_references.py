@@ -9,7 +9,7 @@ import pytest
 from rendernet_jax import camera
 from rendernet_jax.camera import Light, Pose
 from rendernet_jax.data import raycast
-from rendernet_jax.data.marching_cubes import LEVEL, marching_cubes
+from rendernet_jax.data.marching_cubes import LEVEL, marching_cubes, with_thin_parts
 from rendernet_jax.data.meshes import Mesh, load_mesh, normalise
 from rendernet_jax.data.references import build_scene, reference_pictures, trace
 from rendernet_jax.errors import InputError
@@ -269,6 +269,20 @@ def test_iso_surface_of_a_ball_is_round_centred_and_closed():
     np.testing.assert_allclose(radius.mean(), 0.25 - 0.6 / 48 - 0.36 / (0.25 * 48) / 48, atol=0.01 / 48)
     edges = np.sort(np.concatenate([mesh.faces[:, p] for p in ([0, 1], [1, 2], [2, 0])]), -1)
     assert (np.unique(edges, axis=0, return_counts=True)[1] == 2).all()
+
+
+def test_surface_of_coverage_has_its_thin_parts_and_thick_ones_stay():
+    grid = np.zeros((20, 20, 20, 4), np.float32)
+    grid[4:16, 10:16, 4:16, 0] = 1.0
+    grid[3, 10:16, 4:16, 0] = 0.4
+    grid[4:16, 2, 4:16, 0] = 0.3  # a shelf below, thinner than a cell
+    grid[..., 1] = 0.7
+    heights = lambda grid: marching_cubes(grid[..., :1]).vertices[:, 1]  # noqa: E731
+    assert heights(grid).min() > -0.1
+    whole = with_thin_parts(grid, grid[..., :1] >= 0.1)
+    assert heights(whole).min() == pytest.approx(2.5 / 20 - 0.5, abs=0.5 / 20)
+    np.testing.assert_array_equal(whole[:, 5:], grid[:, 5:])
+    np.testing.assert_array_equal(whole[..., 1:], grid[..., 1:])
 
 
 def test_full_grid_is_closed_at_the_border():

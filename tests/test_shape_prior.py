@@ -114,6 +114,17 @@ def test_numbers_count_for_how_far_they_exceed_their_noise(params):
     assert weights[2:].max() < 1e-2 * weights[0] and abs(weights.mean() - 1.0) < 1e-5
 
 
+def test_along_principal_axes_known_shapes_are_unit_normal(params):
+    mix = jax.random.normal(jax.random.key(1), (CONFIG.latent, CONFIG.latent))
+    gallery = jax.random.normal(jax.random.key(2), (500, CONFIG.latent)) @ mix + 3.0
+    mean, axes = map(np.asarray, shape_prior.principal_axes({**params, "gallery": gallery}))
+    along = np.linalg.solve(axes, (np.asarray(gallery) - mean).T)
+    np.testing.assert_allclose(along.mean(1), 0, atol=1e-3)
+    np.testing.assert_allclose(np.cov(along, bias=True), np.eye(CONFIG.latent), atol=5e-3)
+    few = shape_prior.principal_axes({**params, "gallery": gallery[:4]})[1]  # fewer shapes than numbers
+    assert np.isfinite(np.linalg.inv(few)).all()
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

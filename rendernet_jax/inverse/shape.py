@@ -26,13 +26,15 @@ from rendernet_jax.shape_prior import PriorConfig
 
 _ELEVATION = (-0.2, 0.15, 0.5, 0.9)  # radians, from which objects that stand upright are looked at
 ELEVATIONS = len(_ELEVATION)
-_RATES = Unknowns(pose=0.01, light=0.04, albedo=0.02, latent=0.06)  # of first steps; the latent's in deviations
+_RATES = Unknowns(pose=0.01, light=0.04, albedo=0.02, latent=0.06)  # of first steps; the latent along principal axes
 _GUESSED = 4  # views
 _ROLL = 0.1  # radians, deviation of the roll of photos
 _POSE_SHARE = 0.1  # of roll and perspective beside the latent: a shape unknown is easily taken for either
 _SHARPNESS = 3.0  # of the edge between set and empty cells, against what the prior decodes
 _CUT = 0.3  # probability from which a cell is set: the overlap that can be expected is largest well below one half
-_VIEW = 3e-4  # weight of the guessed view's surprise, nats, beside half the mean squared pixel
+# Weight of the guessed view's surprise, nats, beside half the mean squared pixel: of shapes as they were found, which
+# differ much from the object's, then of fitted ones.
+_VIEW, _VIEW_FITTED = 3e-4, 5e-5
 _FAINT = 0.02  # occupancy of a cell that counts as empty
 _FIRST_LIGHT = (0.6, 0.7, photometric.AMBIENT)  # until the shape is good enough to tell
 
@@ -45,9 +47,9 @@ class ShapeSettings:
     azimuths: int = 16  # from which each shape of the prior's gallery is compared, at four elevations each
     sizes: tuple[int, int] = (32, 64)  # of the silhouettes by which views are searched, then refined
     pictures: tuple[int, int] = (64, 128)  # sizes of the pictures, small and large
-    steps: tuple[int, int, int] = (8, 30, 100)  # by silhouettes, the pose alone; by small and large pictures, in tens
+    steps: tuple[int, int, int] = (8, 40, 120)  # by silhouettes, the pose alone; by small and large pictures, in tens
     candidates: tuple[int, int] = (12, 3)  # how many are refined by silhouettes and small pictures; by large ones
-    typical: float = 5e-4  # weight of how far latent, roll and perspective go, beside that of mean squared pixels
+    typical: float = 3e-4  # weight of how unusual latent, roll and perspective are, beside half the mean squared pixel
 
 
 class _Guess(NamedTuple):
@@ -125,7 +127,26 @@ def fit_shape_steps(
         drawn = _resize_both(picture, mask, size)
         some_steps = functools.partial(_by_picture, params, config, *prior, *drawn, settings.typical)
         first = take(found.candidates, pick(found.candidates.pose, found.losses, count))
-        found = yield from descend(some_steps, first, free, steps, f"picture {size}")
+        for told in descend(some_steps, _along_axes(prior[0], first), free, steps, f"picture {size}"):
+            found = _from_axes(prior[0], told, start["shape"] if "shape" in fixed else None)
+            if guessed is not None:
+                losses = found.losses + _VIEW_FITTED * _surprise(guessed, found.candidates.pose)
+                found = ranked(found.candidates, losses, found.stage)
+            yield found
+
+
+def _along_axes(prior: dict, points: Unknowns) -> Unknowns:
+    """Points ``[K, ...]`` whose latents are told along the prior's principal axes."""
+    mean, axes = shape_prior.principal_axes(prior)
+    return points.replace(latent=jnp.linalg.solve(axes, (points.latent - mean[None]).T).T)
+
+
+def _from_axes(prior: dict, found: Fit, held: jax.Array | None) -> Fit:
+    """The way back; a latent that was held comes out as it was."""
+    mean, axes = shape_prior.principal_axes(prior)
+    points = found.candidates
+    latent = mean[None] + points.latent @ axes.T if held is None else jnp.broadcast_to(held, points.latent.shape)
+    return found.replace(candidates=points.replace(latent=latent))
 
 
 def grids(prior: tuple[dict, PriorConfig], latent: jax.Array) -> jax.Array:
@@ -280,13 +301,14 @@ def _judge(params, config, prior, prior_config, picture, mask, found, held):
 
 @functools.partial(jax.jit, static_argnums=(1, 3))
 def _by_picture(params, config, prior, prior_config, picture, mask, typical, state, free, done, share):
-    _, spread = shape_prior.usual(prior)
+    """Descent with latents told along the prior's principal axes, in which shapes that it knows are unit normal."""
+    mean, axes = shape_prior.principal_axes(prior)
 
-    def loss(point, first):
-        grid = voxels(prior, prior_config, point.latent)
-        moved = jnp.mean(((point.latent - first.latent) / spread) ** 2)  # far from any shape the prior decodes fog
+    def loss(point, _):
+        grid = voxels(prior, prior_config, mean + axes @ point.latent)
+        unusual = jnp.mean(point.latent**2)  # far from any shape the prior decodes fog
         roll, distance = point.pose[2] / _ROLL, (point.pose[6] - unknowns.FIRST_DISTANCE) / unknowns.FIRST_DISTANCE
-        pulls = moved + _POSE_SHARE * (roll**2 + distance**2)
+        pulls = unusual + _POSE_SHARE * (roll**2 + distance**2)
         return photometric.cost(params, config, grid, picture, mask, point) + typical * pulls
 
-    return steps_of_all(loss, _RATES.replace(latent=_RATES.latent * spread), state, free, done, share)
+    return steps_of_all(loss, _RATES, state, free, done, share)
