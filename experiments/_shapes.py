@@ -33,6 +33,15 @@ class Shapes:
             shapes = shape_grids.make_procedural(self.asked, folder, grid, workers, occupancy) + shapes
         return shape_grids.GridSet(shapes, grid)
 
+    def collect_views(self, output: pathlib.Path) -> list:
+        """Views of all of them, a ``data.guess_views.Views`` each; those of procedural ones are in OUTPUT/views."""
+        from rendernet_jax.data import guess_views
+
+        views = guess_views.read_data_sets(_DATA.value)
+        if self.asked:
+            views = guess_views.make_procedural(self.asked, output / "views", _count_workers()) + views
+        return views
+
 
 def find_shapes(grid: int, occupancy: str, seed: int) -> Shapes:
     """What the flags ask for, data sets read.

@@ -1,11 +1,12 @@
 """Train the first guess: from a small picture of an upright object, its view and the shape prior's vector of it.
 
-    python -m experiments.train_first_guess --shapes=16000 --families=chair,stool,sofa --output=runs/first_guess
+    python -m experiments.train_first_guess --shapes=48000 --families=chair,stool,sofa --output=runs/first_guess
     python -m experiments.train_first_guess --prior=runs/mine --shapes=0 --data=data/mine --output=runs/mine_guess
 
-The grids of procedural shapes, by the binary rule, are made first and kept in OUTPUT/grids; it takes many more of them
-than the prior, by whose encoder they are read. Pictures are drawn from them, cell by cell, as it goes. The same command
-continues an interrupted run, exactly. OUTPUT/weights.npz holds the averaged (EMA) weights of the best evaluation.
+Procedural shapes are made first: their grids, by the binary rule, and ray-traced views of them are kept in OUTPUT/grids
+and OUTPUT/views. It takes many more of them than the prior, by whose encoder the grids are read. Of data sets it takes
+those views that a photo might show. The same command continues an interrupted run, exactly. OUTPUT/weights.npz holds
+the averaged (EMA) weights of the best evaluation.
 """
 
 import time
@@ -42,7 +43,7 @@ def main():
     scores = train_guess(
         GuessConfig(latent=prior[1].latent),
         prior,
-        lambda: shapes.collect(output, grid, "binary"),
+        lambda: (shapes.collect(output, grid, "binary"), shapes.collect_views(output)),
         GuessRecipe(steps=_STEPS.value, batch=_BATCH.value, rate=_RATE.value, seed=_SEED.value),
         output,
         eval_every=_EVAL_EVERY.value,

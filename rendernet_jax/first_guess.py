@@ -15,10 +15,10 @@ from flax import nnx
 
 from rendernet_jax.conv import space_to_depth
 from rendernet_jax.errors import InputError
-from rendernet_jax.layers import Conv, Dense, PReLU
+from rendernet_jax.layers import Block, Conv, Dense, PReLU
 from rendernet_jax.parameters import Wall
 
-SIZE = 48  # pixels on a side of what it looks at
+SIZE = 96  # pixels on a side of what it looks at
 MARGIN = 0.06  # of the frame, on each side of the object's longer side
 CHANNELS = 2  # the mask, and brightness as a share of twice its mean over the object
 _ANGLES = 3  # azimuth within the sector, elevation, roll
@@ -30,7 +30,9 @@ class GuessConfig:
 
     name: str = "first_guess"
     latent: int = 200
-    widths: tuple[int, ...] = (32, 64, 128, 256)  # of convolutions, before each of which the picture is halved
+    patch: int = 4  # pixels on a side of what the first convolution reads as one
+    widths: tuple[int, ...] = (48, 96, 160, 192)  # of stages; before each but the first the picture is halved
+    blocks: tuple[int, ...] = (0, 1, 1, 1)  # residual blocks in each
     hidden: int = 512
     sectors: int = 24
 
@@ -48,18 +50,28 @@ class Guesser(nnx.Module):
     """Pictures ``[B, SIZE, SIZE, CHANNELS]`` -> latents and sectors, as one row of numbers each."""
 
     def __init__(self, config: GuessConfig, *, rngs: nnx.Rngs):
-        self.count, inputs = len(config.widths), CHANNELS
-        for i, width in enumerate(config.widths):
-            setattr(self, f"conv{i}", Conv(2, 4 * inputs, width, 3, rngs=rngs))
+        self.config, inputs = config, CHANNELS
+        for i, (factor, width, blocks) in enumerate(self._stages()):
+            setattr(self, f"conv{i}", Conv(2, factor**2 * inputs, width, 3, rngs=rngs))
             setattr(self, f"act{i}", PReLU(width))
+            for j in range(blocks):
+                setattr(self, f"block{i}_{j}", Block(2, width, rngs=rngs))
             inputs = width
-        self.dense = Dense(inputs * (SIZE >> self.count) ** 2, config.hidden, rngs=rngs)
+        side = SIZE // config.patch >> (len(config.widths) - 1)
+        self.dense = Dense(inputs * side**2, config.hidden, rngs=rngs)
         self.act = PReLU(config.hidden)
         self.head = Dense(config.hidden, config.latent + config.sectors * (1 + _ANGLES), rngs=rngs, gain=0.1)
 
+    def _stages(self):
+        """By what each shrinks the picture, its width, and its number of residual blocks."""
+        factors = (self.config.patch, *[2] * (len(self.config.widths) - 1))
+        return zip(factors, self.config.widths, self.config.blocks, strict=True)
+
     def __call__(self, x):
-        for i in range(self.count):
-            x = getattr(self, f"act{i}")(getattr(self, f"conv{i}")(space_to_depth(x)))
+        for i, (factor, _, blocks) in enumerate(self._stages()):
+            x = getattr(self, f"act{i}")(getattr(self, f"conv{i}")(space_to_depth(x, factor)))
+            for j in range(blocks):
+                x = getattr(self, f"block{i}_{j}")(x)
         return self.head(self.act(self.dense(x.reshape(len(x), -1))))
 
 
@@ -94,25 +106,23 @@ def crop(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
     The mask must not be empty. Colour, albedo and brightness leave no trace but relative brightness.
     """
+    grey = np.asarray(picture, np.float32).mean(-1, keepdims=True)
+    return relative(cut(np.concatenate([mask, mask * grey], axis=-1), mask))
+
+
+def cut(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The square of a picture ``[S, S, C]`` that a mask ``[S, S, 1]`` fills but for margins, ``[SIZE, SIZE, C]``."""
     rows, columns = (np.flatnonzero((mask[..., 0] > 0.5).any(axis)) for axis in (1, 0))
     middle = [0.5 * (side[0] + side[-1] + 1) for side in (rows, columns)]
-    side = max(len_of(rows), len_of(columns)) / (1.0 - 2.0 * MARGIN)
-    scale = SIZE / side
-    grey = np.asarray(picture, np.float32).mean(-1, keepdims=True)
-    both = np.concatenate([mask, mask * grey], axis=-1).astype(np.float32)
-    shift = np.asarray([SIZE / 2 - scale * m for m in middle], np.float32)
-    shape, axes = (SIZE, SIZE, CHANNELS), (0, 1)
-    cut = jax.image.scale_and_translate(both, shape, axes, jnp.full(2, scale), jnp.asarray(shift), "linear")
-    return relative(np.asarray(cut))
-
-
-def len_of(filled: np.ndarray) -> int:
-    """How many rows or columns lie between the first and the last filled one, both included."""
-    return int(filled[-1] - filled[0] + 1)
+    scale = SIZE * (1.0 - 2.0 * MARGIN) / max(side[-1] - side[0] + 1 for side in (rows, columns))
+    shift = jnp.asarray([SIZE / 2 - scale * m for m in middle], jnp.float32)
+    shape, picture = (SIZE, SIZE, picture.shape[-1]), np.asarray(picture, np.float32)
+    return np.asarray(jax.image.scale_and_translate(picture, shape, (0, 1), jnp.full(2, scale), shift, "linear"))
 
 
 def relative(cut: np.ndarray) -> np.ndarray:
-    """Brightness that is premultiplied by the mask ``[S, S, 2]`` as a share of twice its mean over the object."""
+    """Brightness that is premultiplied by the mask ``[..., S, S, 2]`` as a share of twice its mean over the object."""
     covered, shade = cut[..., :1], cut[..., 1:]
-    mean = shade.sum() / max(float(covered.sum()), 1e-6)
-    return np.concatenate([covered, np.clip(shade / max(2.0 * mean, 1e-6), 0.0, 2.0)], axis=-1)
+    sums = [channel.sum((-3, -2, -1), keepdims=True) for channel in (covered, shade)]
+    mean = sums[1] / np.maximum(sums[0], 1e-6)
+    return np.concatenate([covered, np.clip(shade / np.maximum(2.0 * mean, 1e-6), 0.0, 2.0)], axis=-1)

@@ -9,10 +9,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import scipy.ndimage
 
 from rendernet_jax.camera import Pose
 from rendernet_jax.data.raycast import camera_axes
-from rendernet_jax.data.splats import surface_points
 
 _SIDE = 32  # cells of a silhouette's box
 _AZIMUTHS = 24
@@ -70,9 +70,16 @@ def mean_shape(grids: Sequence[np.ndarray]) -> np.ndarray:
 
 def _silhouettes(grid: np.ndarray, axes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Packed silhouettes ``[V, bytes]`` of a grid, by picture axes ``[2 V, 3]``, and their boxes, see :func:`_pack`."""
-    points = surface_points(grid)
+    points = _surface_points(grid)
     seen = (points @ axes.T.astype(np.float32)).reshape(len(points), -1, 2)
     return _pack(seen, 1.0 / len(grid))
+
+
+def _surface_points(grid: np.ndarray) -> np.ndarray:
+    """Centres ``[N, 3]`` of set cells, above one half, that have an empty neighbour; float32, object space."""
+    cells = np.pad(grid[..., 0] > 0.5, 1)
+    index = np.argwhere(cells & ~scipy.ndimage.binary_erosion(cells))
+    return ((index - 0.5) / grid.shape[:3] - 0.5).astype(np.float32)
 
 
 def _pack(points: np.ndarray, pitch: float) -> tuple[np.ndarray, np.ndarray]:

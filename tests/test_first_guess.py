@@ -9,83 +9,101 @@ import jax.numpy as jnp
 import launching
 import numpy as np
 import pytest
-import scipy.spatial
 
 from rendernet_jax import first_guess, shape_prior
-from rendernet_jax.camera import Pose
-from rendernet_jax.data import shards
+from rendernet_jax.camera import Light, Pose
+from rendernet_jax.data import guess_views, shards
+from rendernet_jax.data.families import make_shape
+from rendernet_jax.data.meshes import Mesh, normalise
+from rendernet_jax.data.procedural.parts import box, join
+from rendernet_jax.data.raycast import build_scene
+from rendernet_jax.data.references import reference_pictures, trace
 from rendernet_jax.data.shape_grids import GridSet, Shape
-from rendernet_jax.data.splats import find_surface, splat, stretch, stretch_surface, surface_points
+from rendernet_jax.data.tasks import FIRST_TEST_SEED, procedural_tasks
+from rendernet_jax.data.voxelise import voxelise
 from rendernet_jax.errors import InputError
 from rendernet_jax.first_guess import SIZE, GuessConfig
-from rendernet_jax.inverse import silhouette
 from rendernet_jax.shape_prior import PRESETS
-from rendernet_jax.training.first_guess_loop import GuessRecipe, losses, random_stretches, train_guess
+from rendernet_jax.training.first_guess_loop import GuessRecipe, losses, train_guess
 from rendernet_jax.weights import load_guess, load_prior, save_weights
 
 pytestmark = pytest.mark.optax
 PRIOR = PRESETS["tiny"]
-CONFIG = GuessConfig(latent=PRIOR.latent, widths=(8, 8, 16, 16), hidden=32, sectors=8)
+CONFIG = GuessConfig(latent=PRIOR.latent, patch=8, widths=(8, 16, 16), blocks=(0, 1, 0), hidden=32, sectors=8)
 SIDE = PRIOR.grid
 
 
-def chair(seat: int, back: int, side: int = SIDE) -> np.ndarray:
-    grid = np.zeros((16, 16, 16, 1), np.float32)
-    grid[3:13, 2 : 2 + seat, 3:13] = 1
-    grid[3:13, 2 : 2 + seat + back, 3:6] = 1
-    return grid.repeat(side // 16, 0).repeat(side // 16, 1).repeat(side // 16, 2)
+def chair(seat: int, back: int) -> Mesh:
+    """A block with a back, by cells of a grid of 16."""
+    low, high = np.asarray([3, 2, 3]) / 16 - 0.5, np.asarray([13, 2 + seat, 13]) / 16 - 0.5
+    above = np.asarray([13, 2 + seat + back, 6]) / 16 - 0.5
+    vertices, faces = join([box(low, high), box([low[0], high[1], low[2]], above)])
+    return Mesh(vertices.astype(np.float32), faces.astype(np.int32), None)
 
 
-def test_splats_and_photos_of_the_same_thing_look_alike():
-    """Wherever the thing stands in the photo, and however large it is."""
-    grid = chair(4, 6, 64)
-    pose = Pose(0.7, 0.4, 0.1, 1.0, (0.0, 0.0, 0.0), 0.3)
-    drawn = splat(find_surface(grid), pose, (0.3, 0.5))
-    photographed = jax.jit(silhouette.silhouette, static_argnums=2)(jnp.asarray(grid)[None], pose, 128)[0][..., None]
-    mask = np.zeros((200, 200, 1), np.float32)
-    mask[50:178, 20:148] = photographed
-    seen = first_guess.crop(np.full((200, 200, 3), 0.4, np.float32), mask)
+def test_views_are_what_a_fit_sees_of_its_photo():
+    """Wherever the thing stands in the photo, and however large it is; under the same light."""
+    mesh = make_shape("sofa", FIRST_TEST_SEED)
+    pose, light = Pose(0.7, 0.4, 0.1, 1.0, (0.0, 0.0, 0.0), 0.3), Light(0.3, 0.5, 0.2, 0.8)
+    (view,) = guess_views.trace(mesh, [pose])
+    drawn = guess_views.light(view, (0.3, 0.5), 0.2)
+    elsewhere = dataclasses.replace(pose, scale=0.8, translation=(0.1, -0.05, 0.0), inverse_distance=0.3 / 0.8)
+    photo = reference_pictures(build_scene(mesh), elsewhere, light, 256, ("phong", "mask"))
+    seen = first_guess.crop(photo["phong"], photo["mask"])
     assert drawn.shape == seen.shape == (SIZE, SIZE, 2)
     both, either = np.minimum(drawn, seen)[..., 0].sum(), np.maximum(drawn, seen)[..., 0].sum()
-    assert both / either > 0.93
-    inside = seen[..., 0] > 0.9999
-    np.testing.assert_allclose(seen[inside][:, 1], 0.5, atol=1e-3)
-    again = first_guess.crop(np.full((200, 200, 3), 0.8, np.float32), mask)
-    np.testing.assert_allclose(again, seen, atol=1e-5)  # brightness leaves no trace
+    assert both / either > 0.97
+    inside = (seen[..., 0] > 0.9999) & (drawn[..., 0] > 0.9999)
+    assert np.median(np.abs(drawn - seen)[inside][:, 1]) < 0.01 < np.ptp(seen[inside][:, 1])
+    brighter = first_guess.crop(0.5 * photo["phong"].repeat(3, -1), photo["mask"])
+    np.testing.assert_allclose(brighter, seen, atol=1e-5)  # neither albedo nor colour leaves a trace
 
 
-def test_splats_are_lit_and_hide_what_lies_behind():
-    surface = find_surface(chair(4, 6, 64))
-    front = splat(surface, Pose(), (0.0, 0.0))
-    assert front[..., 0].sum() > 300 and np.ptp(front[front[..., 0] > 0][:, 1]) < 0.7
-    above = splat(surface, Pose(elevation=0.6), (0.0, 1.4))
-    lit = above[..., 1][above[..., 0] > 0]
-    assert lit.max() > 2 * np.median(lit[lit < lit.mean()])  # the seat is bright, what faces the viewer is not
-    np.testing.assert_allclose(np.linalg.norm(surface.normals.astype(np.float32), axis=1).mean(), 1, atol=0.05)
+def test_a_mirrored_view_is_one_of_the_mirrored_shape():
+    mesh = make_shape("chair", FIRST_TEST_SEED + 5)
+    sheared = mesh.vertices + np.float32([0.2, 0, 0]) * mesh.vertices[:, 1:2]  # no mirror image of itself
+    mesh = normalise(dataclasses.replace(mesh, vertices=sheared))
+    pose = Pose(0.7, 0.4, 0.1, inverse_distance=0.3)
+    views = guess_views.trace(mesh, [pose])
+    view, angles = guess_views.mirror(views[0], views.angles[0])
+    other = dataclasses.replace(pose, azimuth=-0.7, roll=-0.1)
+    (expected,) = guess_views.trace(dataclasses.replace(mesh, vertices=mesh.vertices * np.float32([-1, 1, 1])), [other])
+    np.testing.assert_allclose(angles, [-0.7, 0.4, -0.1], atol=1e-6)
+    assert np.mean(np.abs(view - expected) > 0.02) < 0.002 < np.mean(np.abs(view[:, ::-1] - expected) > 0.02)
 
 
-def test_stretched_shapes_and_their_surfaces_are_the_same_thing():
-    cells = np.roll(chair(4, 6, 64) > 0, 4, axis=1)  # centred, as shapes are
-    every = random_stretches(np.random.default_rng(1), cells, 200)
-    for each in (*every[:6], np.asarray([-1.0, 1.0, 1.0])):
-        stretched = stretch(cells, each)
-        sides = [np.ptp(np.flatnonzero(stretched[..., 0].any(others))) + 1 for others in ((1, 2), (0, 2), (0, 1))]
-        np.testing.assert_allclose(sides, np.abs(each) * [40, 40, 40], atol=1.01)
-        surface = stretch_surface(find_surface(cells), each)
-        own = surface_points(stretched)
-        points = surface.points.astype(np.float32)
-        for some, others in ((own, points), (points, own)):
-            assert scipy.spatial.cKDTree(others).query(some)[0].max() < 2.0 / 64
-        np.testing.assert_allclose(np.linalg.norm(surface.normals.astype(np.float32), axis=1).mean(), 1, atol=0.05)
-    np.testing.assert_array_equal(stretch(cells, np.asarray([-1.0, 1.0, 1.0])), cells[::-1])
-    assert 60 < (every[:, 0] < 0).sum() < 140
-    np.testing.assert_allclose((np.abs(every) * 40 / 64).max(1), 1)  # the longest side fills the cube
-    slope = stretch_surface(find_surface(cells), np.asarray([1.0, 1.0, 2.0])).normals.astype(np.float32)
-    plain = find_surface(cells).normals.astype(np.float32)
-    oblique = (np.abs(plain[:, 1]) > 0.5) & (np.abs(plain[:, 2]) > 0.5)
-    assert oblique.any()
-    expected = 0.5 * plain[oblique, 2] / plain[oblique, 1]
-    np.testing.assert_allclose(slope[oblique, 2] / slope[oblique, 1], expected, atol=0.01)
+def test_kept_views_do_not_depend_on_who_makes_them(tmp_path):
+    tasks = procedural_tasks(3, ("chair", "stool"))
+    made = guess_views.make_procedural(tasks, tmp_path / "one", workers=0)
+    again = guess_views.make_procedural(tasks, tmp_path / "one", workers=0)
+    elsewhere = guess_views.make_procedural(tasks, tmp_path / "two", workers=2)
+    for some in (again, elsewhere):
+        assert [views.packed for views in some] == [views.packed for views in made]
+        np.testing.assert_array_equal([views.angles for views in some], [views.angles for views in made])
+    for task, views in zip(tasks, made, strict=True):
+        assert len(views) == guess_views.COUNT
+        azimuth, elevation, roll = map(float, views.angles[2])
+        rng = np.random.default_rng([task.seed, 1])
+        pose = [guess_views.random_view(rng) for _ in range(3)][2]
+        np.testing.assert_allclose([azimuth, elevation, roll], [pose.azimuth, pose.elevation, pose.roll], rtol=1e-6)
+        (traced,) = guess_views.trace(make_shape(task.family, task.seed), [pose])
+        np.testing.assert_array_equal(views[2], traced)
+    with pytest.raises(InputError, match="holds other shapes' views than those asked for"):
+        guess_views.make_procedural(tasks[:2], tmp_path / "one", workers=0)
+
+
+def test_views_of_data_sets_are_those_that_photos_might_show(tmp_path):
+    """Of one shape a usual view, the same upside down, and one that shows nothing."""
+    mesh = make_shape("stool", 3)
+    pose = Pose(0.4, 0.5, 0.0, 0.9, (0.05, 0.0, 0.0), 0.2)
+    poses = [pose, dataclasses.replace(pose, roll=3.0), dataclasses.replace(pose, translation=(5.0, 0.0, 0.0))]
+    traced = [trace(build_scene(mesh), each, 128, ("mask", "normal")) for each in poses]
+    arrays = {name: np.stack([shards.encode_view(name, view[name]) for view in traced]) for name in traced[0]}
+    views = guess_views._choose({**arrays, "poses": np.stack([shards.encode_pose(each) for each in poses])})
+    assert len(views) == 1
+    np.testing.assert_allclose(views.angles, [[0.4, 0.5, 0.0]], atol=1e-6)
+    (expected,) = guess_views.trace(mesh, [dataclasses.replace(pose, scale=1.0, inverse_distance=0.18)])
+    assert np.abs(views[0] - expected).mean() < 0.03
 
 
 def test_sectors_wrap_around():
@@ -106,21 +124,25 @@ def trained(tmp_path_factory):
     """A guess that saw nine chairs for a few seconds, by the latents of an untrained prior."""
     folder = tmp_path_factory.mktemp("guess")
     params = jax.jit(shape_prior.init, static_argnums=1)(jax.random.key(0), PRIOR)
-    known = jnp.asarray(np.stack([chair(3 + i, 3 + i) for i in range(4)]))
+    meshes = [chair(3 + i % 3, 3 + i // 3) for i in range(9)]
+    grids = [voxelise(mesh, SIDE, "binary") for mesh in meshes]
+    known = jnp.asarray(np.stack(grids[::2]))
     prior = {**params, "gallery": jax.jit(shape_prior.encode, static_argnums=1)(params, PRIOR, known)}, PRIOR
-    shapes = [Shape(f"chair-{i}", "chair", shards.encode_bits(chair(3 + i % 3, 3 + i // 3))) for i in range(9)]
+    shapes = [Shape(f"chair-{i}", "chair", shards.encode_bits(grid)) for i, grid in enumerate(grids)]
+    rng = np.random.default_rng(0)
+    views = [guess_views.trace(mesh, [guess_views.random_view(rng) for _ in range(30)]) for mesh in meshes]
     recipe = GuessRecipe(steps=250, batch=16, rate=3e-3, ema=0.9)
-    scores = train_guess(CONFIG, prior, lambda: GridSet(shapes, SIDE, 0.2), recipe, folder, eval_every=250)
-    return folder, scores, shapes
+    scores = train_guess(CONFIG, prior, lambda: (GridSet(shapes, SIDE, 0.2), views), recipe, folder, eval_every=250)
+    return folder, scores, meshes
 
 
 def test_views_of_unseen_shapes_are_guessed(trained):
-    folder, scores, shapes = trained
+    folder, scores, meshes = trained
     assert scores["first"] > 0.4 and scores["first_four"] > 0.75  # by chance 0.125 and 0.5
     params, config = load_guess(folder)
     assert config == CONFIG
-    pose = Pose(0.75, 0.3)
-    look = splat(find_surface(shapes[4].grid(SIDE)), pose, (0.2, 0.6))
+    (view,) = guess_views.trace(meshes[4], [Pose(0.75, 0.3)])
+    look = guess_views.light(view, (0.2, 0.6), 0.1)
     found = jax.jit(first_guess.guess, static_argnums=1)(params, config, look[None])
     best = int(found.log_odds[0].argmax())
     turned = np.mod(np.asarray(found.angles[0, best, 0]) - 0.75 + math.pi, 2 * math.pi) - math.pi
@@ -128,6 +150,15 @@ def test_views_of_unseen_shapes_are_guessed(trained):
     records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     told = [record["loss"] for record in records if "loss" in record]
     assert np.mean(told[-2:]) < 0.7 * told[0]
+
+
+def test_shapes_without_views_are_left_out(tmp_path):
+    """All of a data set's may look on from below."""
+    shapes = [Shape(f"chair-{i}", "chair", np.zeros(SIDE**3 // 8, np.uint8)) for i in range(4)]
+    nothing = guess_views.Views((), np.zeros((0, 3), np.float32))
+    params = jax.jit(shape_prior.init, static_argnums=1)(jax.random.key(0), PRIOR)
+    with pytest.raises(InputError, match="expected shapes seen from where photos are taken.* got 0 and 0"):
+        train_guess(CONFIG, (params, PRIOR), lambda: (GridSet(shapes, SIDE), [nothing] * 4), GuessRecipe(), tmp_path)
 
 
 def test_weights_of_another_network_are_refused(trained, tmp_path):

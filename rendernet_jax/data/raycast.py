@@ -73,8 +73,13 @@ def build_scene(mesh: Mesh) -> Scene:
     )
 
 
-def cast_view(scene: Scene, pose: Pose, size: int, supersample: int, threads: int) -> Hits:
+FRAME = (0.0, 0.0, 1.0)  # as a window
+
+
+def cast_view(scene: Scene, pose: Pose, size: int, supersample: int, threads: int, window=FRAME) -> Hits:
     """Cast ``size * supersample`` squared rays through one view; ``threads`` 0 uses every core.
+
+    ``window`` is the square of the frame that they cover: u and v of its centre, and half its side.
 
     Raises:
         InputError: size or supersample is below 1, or the pose has batch axes.
@@ -84,7 +89,7 @@ def cast_view(scene: Scene, pose: Pose, size: int, supersample: int, threads: in
     if size < 1 or supersample < 1:
         raise InputError(f"size, supersample: expected 1 or more, got {size}, {supersample}")
     side = size * supersample
-    rays = _make_rays(pose, side)
+    rays = _make_rays(pose, side, window)
     answer = scene.raycaster.cast_rays(o3d.core.Tensor.from_numpy(rays), nthreads=threads)
     t = answer["t_hit"].numpy().reshape(-1)
     index = np.flatnonzero(t <= 1.0)
@@ -104,15 +109,16 @@ def cast_view(scene: Scene, pose: Pose, size: int, supersample: int, threads: in
     )
 
 
-def _make_rays(pose: Pose, side: int) -> np.ndarray:
+def _make_rays(pose: Pose, side: int, window) -> np.ndarray:
     """Rays [side, side, 6] (origin, direction) through the centres; t = 0 is q_z = 1 and t = 1 is q_z = -1."""
     # Both ends are affine in (u, v): three frame points settle them, and float64 is kept until the sum.
     ends = frame_to_object([[(u, v, z) for z in (1.0, -1.0)] for u, v in ((0, 0), (1, 0), (0, 1))], pose)
     ends[:, 1] -= ends[:, 0]
     middle, along_u, along_v = ends.reshape(3, 6)
     along_u, along_v = along_u - middle, along_v - middle
-    u = (2.0 * np.arange(side) + 1.0) / side - 1.0
-    rows, columns = middle - u[:, None] * along_v, u[:, None] * along_u
+    centre_u, centre_v, half = window
+    steps = half * ((2.0 * np.arange(side) + 1.0) / side - 1.0)
+    rows, columns = middle + (centre_v - steps[:, None]) * along_v, (centre_u + steps[:, None]) * along_u
     rays = np.empty((side, side, 6), np.float32)
     return np.add(rows[:, None], columns[None], out=rays, casting="same_kind")
 

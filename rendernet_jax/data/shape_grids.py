@@ -5,27 +5,21 @@ Procedural ones are made here, upright and whole, many times faster than a data 
 """
 
 import dataclasses
+import functools
 import json
 import pathlib
-import sys
-import time
 from collections.abc import Sequence
 
 import numpy as np
 
 from rendernet_jax.array_files import read_arrays
-from rendernet_jax.data import pool, shards
+from rendernet_jax.data import kept_files, shards
 from rendernet_jax.data.families import make_shape
 from rendernet_jax.data.source import hold_back
 from rendernet_jax.data.tasks import Task
 from rendernet_jax.data.voxelise import voxelise
 from rendernet_jax.errors import InputError
-from rendernet_jax.files import remove_leftovers, write_atomically
 from rendernet_jax.shape_prior import SET_FROM
-
-CHUNK = 48  # shapes in a file
-_TIMEOUT = 900.0  # seconds for one file
-_REPORT_SECONDS = 30.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +109,19 @@ _FORMS = {"binary": ("bits", shards.encode_bits), "coverage": ("coverage", shard
 # --- procedural grids -----------------------------------------------------------------------------------------------
 
 
+def make_procedural(tasks: Sequence[Task], folder, grid: int, workers: int, occupancy: str = "binary") -> list[Shape]:
+    """Grids of procedural shapes, by one rule; see :func:`rendernet_jax.data.kept_files.make`.
+
+    Args:
+        grid: cells on a side.
+        occupancy: rule of the grids, binary or coverage.
+    """
+    job = functools.partial(_Job, grid=grid, occupancy=occupancy)
+    files = kept_files.make(job, tasks, folder, workers, f"grids of {occupancy} cells")
+    stored = [each for arrays in files for each in arrays[_FORMS[occupancy][0]]]
+    return [Shape(task.name, task.family, each) for task, each in zip(tasks, stored, strict=True)]
+
+
 @dataclasses.dataclass(frozen=True)
 class _Job:
     path: pathlib.Path
@@ -122,47 +129,17 @@ class _Job:
     grid: int
     occupancy: str
 
+    @property
+    def key(self) -> str:
+        return _FORMS[self.occupancy][0]
 
-def make_procedural(tasks: Sequence[Task], folder, grid: int, workers: int, occupancy: str = "binary") -> list[Shape]:
-    """Grids of procedural shapes, made or, where ``folder`` holds them, read; progress goes to stderr.
+    def asked(self) -> list:
+        return [self.grid, *(task.name for task in self.tasks)]
 
-    Neither the number of processes nor an interruption changes a byte.
-
-    Args:
-        tasks: with families and different names.
-        folder: the files go there; made if need be.
-        grid: cells on a side.
-        workers: processes, see :func:`pool.run_tasks`.
-        occupancy: rule of the grids, binary or coverage.
-
-    Raises:
-        InputError: the folder holds grids of other shapes, or by another rule; no Open3D; or the process making some
-            shapes died.
-        OSError: a file cannot be written.
-    """
-    folder = pathlib.Path(folder)
-    folder.mkdir(exist_ok=True)
-    remove_leftovers(folder)
-    starts = range(0, len(tasks), CHUNK)
-    jobs = [
-        _Job(folder / f"{start // CHUNK:06d}.npz", tuple(tasks[start : start + CHUNK]), grid, occupancy)
-        for start in starts
-    ]
-    found = [_read(job) for job in jobs]
-    left = [job for job, shapes in zip(jobs, found, strict=True) if shapes is None]
-    begin = last = time.monotonic()
-    for ended, (position, result) in enumerate(pool.run_tasks(_make, left, workers, _TIMEOUT), 1):
-        if isinstance(result, pool.Crash):
-            raise InputError(f"shapes of {left[position].path.name}: {result.reason}; repeat the command")
-        now = time.monotonic()
-        if now - last > _REPORT_SECONDS or ended == len(left):
-            minutes = (now - begin) / ended * (len(left) - ended) / 60
-            print(f"{ended}/{len(left)} files of {CHUNK} grids, {minutes:.1f} min left", file=sys.stderr, flush=True)
-            last = now
-    complete = [_read(job) if shapes is None else shapes for job, shapes in zip(jobs, found, strict=True)]
-    if None in complete:
-        raise InputError(f"{jobs[complete.index(None)].path}: expected the grids just made; repeat the command")
-    return [shape for shapes in complete for shape in shapes]
+    def make(self) -> dict[str, np.ndarray]:
+        _, encode = _FORMS[self.occupancy]
+        meshes = (make_shape(task.family, task.seed) for task in self.tasks)
+        return {self.key: np.stack([encode(voxelise(mesh, self.grid, self.occupancy)) for mesh in meshes])}
 
 
 def read_kept(folder, grid: int) -> list[Shape]:
@@ -185,30 +162,3 @@ def read_kept(folder, grid: int) -> list[Shape]:
     if not shapes:
         raise InputError(f"{folder}: expected kept grids, found none; name the grids folder of a prior's training")
     return shapes
-
-
-def _make(job: _Job) -> None:
-    """Make and write one file."""
-    key, encode = _FORMS[job.occupancy]
-    stored = [encode(voxelise(make_shape(task.family, task.seed), job.grid, job.occupancy)) for task in job.tasks]
-    write_atomically(job.path, shards.pack_shard({key: np.stack(stored), "asked": _asked(job)}))
-
-
-def _asked(job: _Job) -> np.ndarray:
-    """What tells a file of these shapes from any other."""
-    return np.frombuffer(json.dumps([job.grid, *(task.name for task in job.tasks)]).encode(), np.uint8)
-
-
-def _read(job: _Job) -> list[Shape] | None:
-    """Shapes of a file, or None if it must be made: missing or damaged. Raises InputError if it holds others."""
-    try:
-        arrays = read_arrays(job.path.read_bytes())
-        asked, stored = arrays["asked"], arrays.get(_FORMS[job.occupancy][0])
-    except Exception:  # whatever is wrong with the file, it can be made again
-        return None
-    if stored is None or not np.array_equal(asked, _asked(job)):
-        raise InputError(
-            f"{job.path}: holds grids of other shapes, or not of {job.occupancy}; repeat the flags that made them, or "
-            "choose another --output"
-        )
-    return [Shape(task.name, task.family, each) for task, each in zip(job.tasks, stored, strict=True)]

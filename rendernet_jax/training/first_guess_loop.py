@@ -1,8 +1,7 @@
-"""Training of the first guess, on splats of the grids that the shape prior knows."""
+"""Training of the first guess, on ray-traced views of shapes whose grids the shape prior reads."""
 
 import dataclasses
 import functools
-import math
 import pathlib
 
 import jax
@@ -11,19 +10,17 @@ import numpy as np
 import optax
 
 from rendernet_jax import first_guess, shape_prior
-from rendernet_jax.camera import Pose
-from rendernet_jax.data.splats import find_surface, splat, stretch, stretch_surface
+from rendernet_jax.data import guess_views
 from rendernet_jax.errors import InputError
 from rendernet_jax.first_guess import GuessConfig
 from rendernet_jax.training.step import AXIS, advance, fresh_state, make_optimizer
 from rendernet_jax.training.task_loop import Task, train_task
 from rendernet_jax.weights import save_weights
 
-_VARIANTS = 4  # of each shape: as it is, and in other proportions
-_STRETCH = 0.2  # largest logarithm of what an axis is stretched by, before all are scaled to fill the cube
 _TOGETHER = 8  # grids that are encoded or decoded at once
-_SCORED = 160  # pictures of unseen shapes
+_SCORED = 320  # pictures of unseen shapes
 _SHADELESS = 0.15  # share of the pictures that show a silhouette alone
+_BLURRED = 0.3  # share of the pictures that are blurred, as small photos are once they are enlarged
 _ANGLE_WEIGHT = 5.0
 
 
@@ -42,62 +39,43 @@ class GuessRecipe:
 
 
 class Samples:
-    """Pictures of shapes from random views, with what is to be guessed.
+    """Pictures of shapes under random lights, with what is to be guessed."""
 
-    Each shape is also seen in other proportions, some of them mirrored: a network soon knows thousands of shapes by
-    heart, and what one picture tells of a shape's depth it must not know so.
-    """
-
-    def __init__(self, grids, prior: tuple):
-        """``grids`` is a ``data.shape_grids.GridSet``, ``prior`` what ``weights.load_prior`` returns."""
-        self._grids = grids
+    def __init__(self, grids, views, prior: tuple):
+        """``grids`` is a ``data.shape_grids.GridSet``, ``views`` its shapes', ``prior`` what ``load_prior`` returns."""
+        self._views = views
         encode = jax.jit(functools.partial(shape_prior.encode, prior[0], prior[1]))
         mean, spread = map(np.asarray, shape_prior.usual(prior[0]))
-        self._stretches, latents = np.ones((len(grids), _VARIANTS, 3)), []
-        for index in range(len(grids)):
-            cells = grids.cells(index)
-            self._stretches[index, 1:] = random_stretches(np.random.default_rng(index), cells, _VARIANTS - 1)
-            latents.append(encode(np.stack([stretch(cells, factors) for factors in self._stretches[index]])))
-        self._latents = (np.stack(jax.device_get(latents)) - mean) / spread
-        self._surface = functools.cache(lambda index: find_surface(grids.cells(index)))
+        latents = []
+        for first in range(0, len(grids), _TOGETHER):
+            some = grids.grids(np.arange(first, first + _TOGETHER).clip(max=len(grids) - 1))
+            latents.append([encode(some), encode(some[:, ::-1])])
+        latents = np.concatenate([np.stack(each, axis=1) for each in jax.device_get(latents)])[: len(grids)]
+        self._latents = (latents - mean) / spread
 
-    def batch(self, rng: np.random.Generator, indices, variants: int = _VARIANTS) -> dict[str, np.ndarray]:
-        """One picture of each shape by index, of one of its ``variants``; a function of the generator's state alone."""
+    def batch(self, rng: np.random.Generator, indices, mirroring: bool = True) -> dict[str, np.ndarray]:
+        """One picture of each shape by index, half of them mirrored in x; a function of the generator's state alone."""
         samples = []
         for index in map(int, indices):
-            variant = rng.integers(variants)
-            surface = stretch_surface(self._surface(index), self._stretches[index, variant])
-            pose = random_view(rng)
+            number = rng.integers(len(self._views[index]))
+            view, angles = self._views[index][number], self._views[index].angles[number]
+            mirrored = int(mirroring and rng.random() < 0.5)
+            if mirrored:
+                view, angles = guess_views.mirror(view, angles)
+            if rng.random() < _BLURRED:
+                view = _blur(_blur(view).swapaxes(0, 1)).swapaxes(0, 1)
             light = (rng.uniform(-1.2, 1.2), rng.uniform(-0.3, 1.3))
-            picture = splat(surface, pose, light, rng.uniform(0.05, 0.5))
+            picture = guess_views.light(view, light, rng.uniform(0.05, 0.5))
             if rng.random() < _SHADELESS:
                 picture[..., 1] = 0.5 * picture[..., 0]
-            angles = np.asarray([pose.azimuth, pose.elevation, pose.roll], np.float32)
-            samples.append({"picture": picture, "latent": self._latents[index, variant], "angles": angles})
+            samples.append({"picture": picture, "latent": self._latents[index, mirrored], "angles": angles})
         return {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
 
 
-def random_stretches(rng: np.random.Generator, cells: np.ndarray, count: int) -> np.ndarray:
-    """Factors ``[count, 3]`` for the axes of set cells ``[G, G, G, 1]``, whose longest side fills the cube thereafter.
-
-    Half of them mirror x.
-    """
-    filled = [np.flatnonzero(cells[..., 0].any(others)) for others in ((1, 2), (0, 2), (0, 1))]
-    sides = np.asarray([first_guess.len_of(each) for each in filled]) / len(cells)
-    factors = np.exp(rng.uniform(-_STRETCH, _STRETCH, (count, 3)))
-    factors /= (factors * sides).max(axis=1, keepdims=True)
-    return factors * np.stack([rng.choice([-1, 1], count), *np.ones((2, count))], axis=1)
-
-
-def random_view(rng: np.random.Generator) -> Pose:
-    """How photos show what stands upright: from all around, a little from below to steeply from above."""
-    return Pose(
-        azimuth=rng.uniform(-math.pi, math.pi),
-        elevation=rng.uniform(-0.4, 1.1),
-        roll=rng.normal(0.0, 0.09),
-        scale=rng.uniform(0.8, 1.2),
-        inverse_distance=rng.uniform(0.0, 0.5) * (rng.random() < 0.75),
-    )
+def _blur(picture: np.ndarray) -> np.ndarray:
+    """Each row of a picture ``[S, S, C]`` as a weighted mean of three."""
+    padded = np.pad(picture, ((1, 1), (0, 0), (0, 0)), "edge")
+    return 0.25 * padded[:-2] + 0.5 * picture + 0.25 * padded[2:]
 
 
 def losses(found: first_guess.Guess, config: GuessConfig, batch: dict, importance: jax.Array) -> dict[str, jax.Array]:
@@ -153,8 +131,9 @@ def train_guess(
 
     Args:
         prior: what ``weights.load_prior`` returns: its latents are guessed.
-        collect: called without arguments once the folder is known to be this run's; returns the shapes, see
-            :class:`rendernet_jax.data.shape_grids.GridSet`.
+        collect: called without arguments once the folder is known to be this run's; returns the shapes, a
+            :class:`rendernet_jax.data.shape_grids.GridSet`, and of each its
+            :class:`rendernet_jax.data.guess_views.Views`; those without views are left out.
         inputs: what identifies shapes and prior, JSON values by name; a run is continued with equal ones only.
         provenance: kept in weights.json.
 
@@ -162,20 +141,23 @@ def train_guess(
         the last evaluation's figures, see :func:`score`.
 
     Raises:
-        InputError: there is nothing to validate on, or what ``train_task`` raises.
+        InputError: there is nothing to train or validate on, or what ``train_task`` raises.
     """
 
     def prepare() -> Task:
-        grids = collect()
-        if not len(grids.validation):
-            raise InputError("shapes: expected at least one to validate on, got none; ask for two shapes or more")
-        samples = Samples(grids, prior)
-        chosen = np.resize(grids.validation, _SCORED)
-        unseen = samples.batch(np.random.default_rng([recipe.seed, 1]), chosen, 1)
+        grids, views = collect()
+        seen = np.asarray([len(each) > 0 for each in views])
+        training, validation = (some[seen[some]] for some in (grids.training, grids.validation))
+        if not len(training) or not len(validation):
+            wanted = "expected shapes seen from where photos are taken, some to train and some to validate on"
+            raise InputError(f"shapes: {wanted}, got {len(training)} and {len(validation)}; ask for more shapes")
+        samples = Samples(grids, views, prior)
+        chosen = np.resize(validation, _SCORED)
+        unseen = samples.batch(np.random.default_rng([recipe.seed, 1]), chosen, mirroring=False)
 
         def batch(index, places):
             rng = np.random.default_rng([recipe.seed, 0, index])
-            whole = samples.batch(rng, rng.choice(grids.training, recipe.batch))
+            whole = samples.batch(rng, rng.choice(training, recipe.batch))
             return {name: leaf[places.start : places.stop] for name, leaf in whole.items()}
 
         return Task(

@@ -1,0 +1,167 @@
+"""What the first guess is trained on: views of upright shapes, cut out of the frame as a fit cuts out its photo.
+
+Normals and coverage are kept, so that one view is seen under many lights.
+"""
+
+import dataclasses
+import functools
+import math
+import pathlib
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from rendernet_jax.camera import Pose
+from rendernet_jax.data import kept_files, shards
+from rendernet_jax.data.families import make_shape
+from rendernet_jax.data.meshes import Mesh
+from rendernet_jax.data.raycast import build_scene, camera_axes, cast_view, direction
+from rendernet_jax.data.tasks import Task
+from rendernet_jax.first_guess import MARGIN, SIZE, cut, relative
+
+COUNT = 4  # of each procedural shape
+_SUPERSAMPLE = 2
+_ELEVATION = (-0.4, 1.1)  # radians; how photos show what stands upright: a little from below to steeply from above
+_ROLL = 0.09  # radians, standard deviation
+_MOST_ROLL = 0.3  # of views in data sets, others are left out
+_LEVELS = 127
+_CHANNELS = 4  # coverage, and the normal in camera axes times coverage
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Views:
+    """Views of one shape."""
+
+    packed: tuple[bytes, ...]  # of each view: compressed int8 [SIZE, SIZE, 4]
+    angles: np.ndarray  # float32 [V, 3]: azimuth, elevation and roll, radians
+
+    def __len__(self) -> int:
+        return len(self.packed)
+
+    def __getitem__(self, view: int) -> np.ndarray:
+        """Coverage, and the normal in camera axes times coverage, float32 ``[SIZE, SIZE, 4]``."""
+        stored = np.frombuffer(zlib.decompress(self.packed[view]), np.int8)
+        return stored.reshape(SIZE, SIZE, _CHANNELS) * np.float32(1.0 / _LEVELS)
+
+
+def mirror(view: np.ndarray, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A view ``[SIZE, SIZE, 4]`` and its angles ``[3]`` of the shape mirrored in x."""
+    return view[:, ::-1] * np.float32([1, -1, 1, 1]), angles * np.float32([-1, 1, -1])
+
+
+def light(view: np.ndarray, light: tuple[float, float], ambient: float) -> np.ndarray:
+    """Picture ``[SIZE, SIZE, 2]`` of a view as :func:`rendernet_jax.first_guess.crop` makes it.
+
+    Args:
+        light: azimuth and elevation in camera axes, radians.
+        ambient: share of the light that comes from everywhere.
+    """
+    covered, normal = view[..., :1], view[..., 1:]
+    lit = np.maximum(normal @ direction(*light).astype(np.float32), 0)[..., None]
+    return relative(np.concatenate([covered, ambient * covered + (1.0 - ambient) * lit], axis=-1))
+
+
+def random_view(rng: np.random.Generator) -> Pose:
+    """From where, and how near, photos are taken; fields are Python floats."""
+    return Pose(
+        azimuth=rng.uniform(-math.pi, math.pi),
+        elevation=rng.uniform(*_ELEVATION),
+        roll=rng.normal(0.0, _ROLL),
+        inverse_distance=rng.uniform(0.0, 0.55) * (rng.random() < 0.75),
+    )
+
+
+def trace(mesh: Mesh, poses: Sequence[Pose]) -> Views:
+    """Views of a mesh in ``[-.5, .5]^3``; what a pose says of scale and translation goes no further than perspective.
+
+    Raises:
+        InputError: the mesh is empty, or not finite.
+    """
+    scene, packed = build_scene(mesh), []
+    for pose in poses:
+        axes = camera_axes(pose)
+        seen = pose.scale * mesh.vertices @ axes.T + np.asarray(pose.translation)
+        places = seen[:, :2] / (1.0 - pose.inverse_distance * seen[:, 2:])
+        low, high = places.min(0), places.max(0)
+        window = (*(0.5 * (low + high)), 0.5 * (high - low).max() / (1.0 - 2.0 * MARGIN))
+        hits = cast_view(scene, pose, SIZE, _SUPERSAMPLE, 1, window)
+        picture = np.zeros((hits.side**2, _CHANNELS), np.float32)
+        picture[hits.index, 0] = 1.0
+        picture[hits.index, 1:] = np.einsum("ni,ji->nj", hits.normal, axes.astype(np.float32))
+        picture = picture.reshape(SIZE, _SUPERSAMPLE, SIZE, _SUPERSAMPLE, _CHANNELS).mean((1, 3))
+        packed.append(_pack(picture))
+    return Views(tuple(packed), np.float32([[pose.azimuth, pose.elevation, pose.roll] for pose in poses]))
+
+
+def _pack(picture: np.ndarray) -> bytes:
+    return zlib.compress(np.rint(_LEVELS * picture).astype(np.int8).tobytes(), 1)
+
+
+# --- of procedural shapes, and of data sets ---------------------------------------------------------------------------
+
+
+def make_procedural(tasks: Sequence[Task], folder, workers: int) -> list[Views]:
+    """Views of procedural shapes, ``COUNT`` of each; see :func:`rendernet_jax.data.kept_files.make`."""
+    views = []
+    for arrays in kept_files.make(_Job, tasks, folder, workers, "shapes' views"):
+        content, ends = arrays["packed"].tobytes(), arrays["ends"].tolist()
+        packed = [content[start:end] for start, end in zip([0, *ends], ends)]
+        for number, angles in enumerate(arrays["angles"]):
+            views.append(Views(tuple(packed[number * COUNT : (number + 1) * COUNT]), angles))
+    return views
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    path: pathlib.Path
+    tasks: tuple[Task, ...]
+    key: str = "angles"
+
+    def asked(self) -> list:
+        return [SIZE, COUNT, *(task.name for task in self.tasks)]
+
+    def make(self) -> dict[str, np.ndarray]:
+        made = [_make(task) for task in self.tasks]
+        packed = [each for views in made for each in views.packed]
+        return {
+            "packed": np.frombuffer(b"".join(packed), np.uint8),
+            "ends": np.cumsum([len(each) for each in packed]),
+            "angles": np.stack([views.angles for views in made]),
+        }
+
+
+def _make(task: Task) -> Views:
+    rng = np.random.default_rng([task.seed, 1])
+    return trace(make_shape(task.family, task.seed), [random_view(rng) for _ in range(COUNT)])
+
+
+def read_data_sets(folders: Sequence) -> list[Views]:
+    """Views of every shape of data sets made by build_dataset, of those that photos might show; some have none.
+
+    Raises:
+        InputError: a folder without a finished data set, or a damaged one.
+    """
+    views = []
+    for folder in folders:
+        for entry in shards.read_manifest(folder)["shards"]:
+            views.append(_choose(shards.read_shard(pathlib.Path(folder) / entry["file"], entry["sha256"])))
+    return views
+
+
+def _choose(arrays: dict) -> Views:
+    """The views of a shard that photos might show."""
+    angles = shards.decode_poses(arrays["poses"])
+    angles = np.stack([angles[name] for name in ("azimuth", "elevation", "roll")], axis=-1)
+    usual = (angles[:, 1] >= _ELEVATION[0]) & (angles[:, 1] <= _ELEVATION[1]) & (np.abs(angles[:, 2]) <= _MOST_ROLL)
+    decode = functools.partial(_decode, arrays)
+    kept = [view for view in np.flatnonzero(usual) if (decode("mask", view) > 0.5).any()]
+    packed = []
+    for view in kept:
+        mask = decode("mask", view)
+        packed.append(_pack(cut(np.concatenate([mask, mask * decode("normal", view)], axis=-1), mask)))
+    return Views(tuple(packed), angles[kept].astype(np.float32))
+
+
+def _decode(arrays: dict, channel: str, view: int) -> np.ndarray:
+    return shards.decode_view(channel, arrays[channel][view])
