@@ -18,7 +18,11 @@ from rendernet_jax.voxels import Window
 
 _COARSE, _FINE = 32, 64  # sides of silhouettes
 _ROLLS = (-0.5, -0.25, 0.0, 0.25, 0.5)  # radians, of the first starts
-_KEPT = (24, 8)  # candidates that are refined by coarse and by fine silhouettes
+# Inverse distances of the first starts. Silhouettes, which hardly tell them, leave them as they are; from the pose that
+# suits a wrong one there is often no way down to the right one.
+_DISTANCES = (0.05, 0.4)
+_KEPT = (32, 8)  # candidates that are refined by coarse and by fine silhouettes
+_MOVED = 3  # of the best poses: tried from the other distance, too
 _STEPS = (6, 8)  # of refinement by silhouette
 _TWINS = (2, 3)  # of this many of the best poses, this many turns of the object that look most like it
 _TOLD = 5  # different candidates that are left when the network has judged them
@@ -31,7 +35,7 @@ class Settings:
 
     starts: int = 64  # view directions over the sphere
     sizes: tuple[int, ...] = (128, 256)  # of the pictures that refinement compares
-    steps: tuple[int, ...] = (6, 4)  # of refinement at each of them
+    steps: tuple[int, ...] = (8, 2)  # of refinement at each of them
     candidates: tuple[int, ...] = (3, 2)  # how many are refined at each of them
 
 
@@ -82,9 +86,9 @@ def fit_steps(
     """Find pose, light and albedo of a known shape in a picture, and tell what is found on the way.
 
     What is compared is a window about the object, so that a small one is seen as well as any. Directions over the whole
-    sphere are compared by silhouette, the best different ones refined by silhouette, and the
-    best of those turned to where the object looks most like itself. All are judged through the network, light and
-    albedo solved for, and the best few refined with everything free.
+    sphere, from near and far, are compared by silhouette, and the best different ones refined so. The best of those are
+    tried from the other distance, too, and turned to where the object looks most like itself. All are judged through the
+    network, light and albedo solved for, and the best few refined with everything free.
 
     Args:
         params, config: a network with the heads normal and mask.
@@ -150,7 +154,7 @@ def _first_poses(grid, mask, window, settings: Settings, start: dict, fixed: tup
 
 
 def search_by_silhouette(grid, mask, window: Window, starts: int) -> tuple[jax.Array, jax.Array]:
-    """The best pose vectors ``[K, 7]`` from directions all over the sphere, and their twins; the losses ``[K]``.
+    """The best pose vectors ``[K, 7]`` from all over the sphere, near and far, and their twins; the losses ``[K]``.
 
     Args:
         grid, mask: as for :func:`fit_steps`.
@@ -158,20 +162,23 @@ def search_by_silhouette(grid, mask, window: Window, starts: int) -> tuple[jax.A
         starts: how many directions.
     """
     azimuth, elevation = unknowns.sphere(starts)
-    vectors = jnp.zeros((starts, len(_ROLLS), 7))
+    vectors = jnp.zeros((len(_DISTANCES), starts, len(_ROLLS), 7))
     vectors = vectors.at[..., 0].set(azimuth[:, None]).at[..., 1].set(elevation[:, None])
     half = window.extent / 2.0
-    placed = jnp.stack([jnp.log(half), window.left + half, window.top - half, unknowns.FIRST_DISTANCE])
-    vectors = vectors.at[..., 2].set(jnp.asarray(_ROLLS)).at[..., 3:].set(placed).reshape(-1, 7)
+    placed = jnp.stack([jnp.log(half), window.left + half, window.top - half])
+    vectors = vectors.at[..., 2].set(jnp.asarray(_ROLLS)).at[..., 3:6].set(placed)
+    vectors = vectors.at[..., 6].set(jnp.asarray(_DISTANCES)[:, None, None]).reshape(-1, 7)
     vectors, losses = _scan(silhouette.opaque(grid, _COARSE), crop(mask, window, _COARSE, 0.0)[..., 0], vectors, window)
     for count, size, steps in zip(_KEPT, (_COARSE, _FINE), _STEPS, strict=True):
         vectors = vectors[pick(vectors, losses, count)]
         vectors, losses = _refine_by_silhouette(grid, mask, window, vectors, size, steps)
+    best = vectors[pick(vectors, losses, _MOVED)]
+    moved = best.at[:, 6].set(sum(_DISTANCES) - best[:, 6])
     # A chair without its back is a stool from four sides: what silhouettes hardly tell apart, shades may.
     best = vectors[jnp.argsort(losses)[: _TWINS[0]], None]
     twins = jnp.tile(best, (1, _TWINS[1], 1)).at[..., 0].add(_turns(silhouette.opaque(grid, _COARSE))).reshape(-1, 7)
-    twins, twin_losses = _refine_by_silhouette(grid, mask, window, twins, _FINE, _STEPS[1])
-    return jnp.concatenate([vectors, twins]), jnp.concatenate([losses, twin_losses])
+    more, more_losses = _refine_by_silhouette(grid, mask, window, jnp.concatenate([moved, twins]), _FINE, _STEPS[1])
+    return jnp.concatenate([vectors, more]), jnp.concatenate([losses, more_losses])
 
 
 def _crop_both(picture, mask, window: Window, size: int) -> tuple[jax.Array, jax.Array]:
