@@ -87,8 +87,8 @@ def fit_steps(
 
     What is compared is a window about the object, so that a small one is seen as well as any. Directions over the whole
     sphere, from near and far, are compared by silhouette, and the best different ones refined so. The best of those are
-    tried from the other distance, too, and turned to where the object looks most like itself. All are judged through the
-    network, light and albedo solved for, and the best few refined with everything free.
+    tried from the other distance, too, and turned to where the object looks most like itself. All are judged through
+    the network, light and albedo solved for, and the best few refined with everything free.
 
     Args:
         params, config: a network with the heads normal and mask.

@@ -123,27 +123,28 @@ def fit_shape_steps(
         losses = losses + _VIEW * _surprise(guessed, judged.pose)
     found = ranked(judged, losses, "judge")
     yield found
+    axes = shape_prior.principal_axes(prior[0])
     for size, steps, count in zip(settings.pictures, settings.steps[1:], settings.candidates, strict=True):
         drawn = _resize_both(picture, mask, size)
-        some_steps = functools.partial(_by_picture, params, config, *prior, *drawn, settings.typical)
+        some_steps = functools.partial(_by_picture, params, config, *prior, axes, *drawn, settings.typical)
         first = take(found.candidates, pick(found.candidates.pose, found.losses, count))
-        for told in descend(some_steps, _along_axes(prior[0], first), free, steps, f"picture {size}"):
-            found = _from_axes(prior[0], told, start["shape"] if "shape" in fixed else None)
+        for told in descend(some_steps, _along_axes(axes, first), free, steps, f"picture {size}"):
+            found = _from_axes(axes, told, start["shape"] if "shape" in fixed else None)
             if guessed is not None:
                 losses = found.losses + _VIEW_FITTED * _surprise(guessed, found.candidates.pose)
                 found = ranked(found.candidates, losses, found.stage)
             yield found
 
 
-def _along_axes(prior: dict, points: Unknowns) -> Unknowns:
+def _along_axes(principal: tuple, points: Unknowns) -> Unknowns:
     """Points ``[K, ...]`` whose latents are told along the prior's principal axes."""
-    mean, axes = shape_prior.principal_axes(prior)
+    mean, axes = principal
     return points.replace(latent=jnp.linalg.solve(axes, (points.latent - mean[None]).T).T)
 
 
-def _from_axes(prior: dict, found: Fit, held: jax.Array | None) -> Fit:
+def _from_axes(principal: tuple, found: Fit, held: jax.Array | None) -> Fit:
     """The way back; a latent that was held comes out as it was."""
-    mean, axes = shape_prior.principal_axes(prior)
+    mean, axes = principal
     points = found.candidates
     latent = mean[None] + points.latent @ axes.T if held is None else jnp.broadcast_to(held, points.latent.shape)
     return found.replace(candidates=points.replace(latent=latent))
@@ -300,9 +301,9 @@ def _judge(params, config, prior, prior_config, picture, mask, found, held):
 
 
 @functools.partial(jax.jit, static_argnums=(1, 3))
-def _by_picture(params, config, prior, prior_config, picture, mask, typical, state, free, done, share):
+def _by_picture(params, config, prior, prior_config, principal, picture, mask, typical, state, free, done, share):
     """Descent with latents told along the prior's principal axes, in which shapes that it knows are unit normal."""
-    mean, axes = shape_prior.principal_axes(prior)
+    mean, axes = principal
 
     def loss(point, _):
         grid = voxels(prior, prior_config, mean + axes @ point.latent)
