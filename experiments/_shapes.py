@@ -9,7 +9,7 @@ from absl import flags
 _FURNITURE = "chair,stool,bench,sofa,table,shelf,cabinet,lamp"
 _SHAPES = flags.DEFINE_integer("shapes", 8000, "Number of procedural shapes; 0 for --data alone.", lower_bound=0)
 _FAMILIES = flags.DEFINE_list("families", _FURNITURE, "Procedural families, or 'all'.")
-_DATA = flags.DEFINE_list("data", [], "Folders of data sets made by build_dataset, whose grids are used too.")
+_DATA = flags.DEFINE_list("data", [], "Folders of data sets made by build_dataset, which are used too.")
 _WORKERS = flags.DEFINE_integer(
     "workers", None, "Processes that make shapes, by default one a core; 0 works in this one.", lower_bound=0
 )
@@ -27,20 +27,25 @@ class Shapes:
         """All of them as a ``data.shape_grids.GridSet``; procedural ones are made in OUTPUT/grids, or read there."""
         from rendernet_jax.data import shape_grids
 
-        shapes = list(self.read)
-        if self.asked:
-            folder, workers = output / "grids", _count_workers()
-            shapes = shape_grids.make_procedural(self.asked, folder, grid, workers, occupancy) + shapes
-        return shape_grids.GridSet(shapes, grid)
+        return shape_grids.GridSet(self._collect(output, grid, occupancy), grid)
 
-    def collect_views(self, output: pathlib.Path) -> list:
-        """Views of all of them, a ``data.guess_views.Views`` each; those of procedural ones are in OUTPUT/views."""
-        from rendernet_jax.data import guess_views
+    def collect_seen(self, output: pathlib.Path, grid: int, occupancy: str) -> tuple:
+        """Those that have views: a ``GridSet``, and of each its ``data.guess_views.Views``; kept in OUTPUT/views."""
+        from rendernet_jax.data import guess_views, shape_grids
 
         views = guess_views.read_data_sets(_DATA.value)
         if self.asked:
             views = guess_views.make_procedural(self.asked, output / "views", _count_workers()) + views
-        return views
+        shapes = self._collect(output, grid, occupancy)
+        seen = [pair for pair in zip(shapes, views, strict=True) if len(pair[1])]
+        return shape_grids.GridSet([shape for shape, _ in seen], grid), [views for _, views in seen]
+
+    def _collect(self, output: pathlib.Path, grid: int, occupancy: str) -> list:
+        from rendernet_jax.data import shape_grids
+
+        if not self.asked:
+            return self.read
+        return shape_grids.make_procedural(self.asked, output / "grids", grid, _count_workers(), occupancy) + self.read
 
 
 def find_shapes(grid: int, occupancy: str, seed: int) -> Shapes:

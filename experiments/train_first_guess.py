@@ -4,9 +4,9 @@
     python -m experiments.train_first_guess --prior=runs/mine --shapes=0 --data=data/mine --output=runs/mine_guess
 
 Procedural shapes are made first: their grids, by the binary rule, and ray-traced views of them are kept in OUTPUT/grids
-and OUTPUT/views. It takes many more of them than the prior, by whose encoder the grids are read. Of data sets it takes
-those views that a photo might show. The same command continues an interrupted run, exactly. OUTPUT/weights.npz holds
-the averaged (EMA) weights of the best evaluation.
+and OUTPUT/views. It takes many more of them than the prior, by whose encoder the grids are read. Shapes of data sets
+must stand upright; of their views it takes those that a photo might show. The same command continues an interrupted
+run, exactly. OUTPUT/weights.npz holds the averaged (EMA) weights of the best evaluation.
 """
 
 import time
@@ -43,7 +43,7 @@ def main():
     scores = train_guess(
         GuessConfig(latent=prior[1].latent),
         prior,
-        lambda: (shapes.collect(output, grid, "binary"), shapes.collect_views(output)),
+        lambda: shapes.collect_seen(output, grid, "binary"),
         GuessRecipe(steps=_STEPS.value, batch=_BATCH.value, rate=_RATE.value, seed=_SEED.value),
         output,
         eval_every=_EVAL_EVERY.value,

@@ -36,6 +36,15 @@ class GuessConfig:
     hidden: int = 512
     sectors: int = 24
 
+    def __post_init__(self):
+        """Raise InputError unless each stage has its number of blocks and halves the picture evenly."""
+        stages = len(self.widths)
+        if not stages or len(self.blocks) != stages or SIZE % (self.patch << (stages - 1)):
+            raise InputError(
+                f"guess config: expected as many blocks as widths, and {SIZE} pixels that patch and stages divide, got "
+                f"widths {self.widths}, blocks {self.blocks} and patch {self.patch}; correct one"
+            )
+
 
 @flax.struct.dataclass
 class Guess:
@@ -120,9 +129,8 @@ def cut(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.asarray(jax.image.scale_and_translate(picture, shape, (0, 1), jnp.full(2, scale), shift, "linear"))
 
 
-def relative(cut: np.ndarray) -> np.ndarray:
-    """Brightness that is premultiplied by the mask ``[..., S, S, 2]`` as a share of twice its mean over the object."""
-    covered, shade = cut[..., :1], cut[..., 1:]
-    sums = [channel.sum((-3, -2, -1), keepdims=True) for channel in (covered, shade)]
-    mean = sums[1] / np.maximum(sums[0], 1e-6)
-    return np.concatenate([covered, np.clip(shade / np.maximum(2.0 * mean, 1e-6), 0.0, 2.0)], axis=-1)
+def relative(picture: np.ndarray) -> np.ndarray:
+    """Brightness that is premultiplied by the mask ``[S, S, 2]`` as a share of twice its mean over the object."""
+    covered, shade = picture[..., :1], picture[..., 1:]
+    mean = shade.sum() / max(float(covered.sum()), 1e-6)
+    return np.concatenate([covered, np.clip(shade / max(2.0 * mean, 1e-6), 0.0, 2.0)], axis=-1)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import types
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,7 @@ from rendernet_jax.data.voxelise import voxelise
 from rendernet_jax.errors import InputError
 from rendernet_jax.first_guess import SIZE, GuessConfig
 from rendernet_jax.shape_prior import PRESETS
-from rendernet_jax.training.first_guess_loop import GuessRecipe, losses, train_guess
+from rendernet_jax.training.first_guess_loop import GuessRecipe, Samples, losses, train_guess
 from rendernet_jax.weights import load_guess, load_prior, save_weights
 
 pytestmark = pytest.mark.optax
@@ -88,21 +89,22 @@ def test_kept_views_do_not_depend_on_who_makes_them(tmp_path):
         np.testing.assert_allclose([azimuth, elevation, roll], [pose.azimuth, pose.elevation, pose.roll], rtol=1e-6)
         (traced,) = guess_views.trace(make_shape(task.family, task.seed), [pose])
         np.testing.assert_array_equal(views[2], traced)
-    with pytest.raises(InputError, match="holds other shapes' views than those asked for"):
+    with pytest.raises(InputError, match="expected views of the shapes asked for, got those of other shapes"):
         guess_views.make_procedural(tasks[:2], tmp_path / "one", workers=0)
 
 
 def test_views_of_data_sets_are_those_that_photos_might_show(tmp_path):
-    """Of one shape a usual view, the same upside down, and one that shows nothing."""
+    """Of one shape a usual view, the same upside down, one that shows nothing, and one that shows a part."""
     mesh = make_shape("stool", 3)
     pose = Pose(0.4, 0.5, 0.0, 0.9, (0.05, 0.0, 0.0), 0.2)
-    poses = [pose, dataclasses.replace(pose, roll=3.0), dataclasses.replace(pose, translation=(5.0, 0.0, 0.0))]
+    beside, cut = (dataclasses.replace(pose, translation=(x, 0.0, 0.0)) for x in (5.0, 0.6))
+    poses = [pose, dataclasses.replace(pose, roll=3.0), beside, cut]
     traced = [trace(build_scene(mesh), each, 128, ("mask", "normal")) for each in poses]
     arrays = {name: np.stack([shards.encode_view(name, view[name]) for view in traced]) for name in traced[0]}
     views = guess_views._choose({**arrays, "poses": np.stack([shards.encode_pose(each) for each in poses])})
     assert len(views) == 1
     np.testing.assert_allclose(views.angles, [[0.4, 0.5, 0.0]], atol=1e-6)
-    (expected,) = guess_views.trace(mesh, [dataclasses.replace(pose, scale=1.0, inverse_distance=0.18)])
+    (expected,) = guess_views.trace(mesh, [Pose(0.4, 0.5, 0.0, inverse_distance=0.18)])
     assert np.abs(views[0] - expected).mean() < 0.03
 
 
@@ -152,13 +154,58 @@ def test_views_of_unseen_shapes_are_guessed(trained):
     assert np.mean(told[-2:]) < 0.7 * told[0]
 
 
-def test_shapes_without_views_are_left_out(tmp_path):
-    """All of a data set's may look on from below."""
-    shapes = [Shape(f"chair-{i}", "chair", np.zeros(SIDE**3 // 8, np.uint8)) for i in range(4)]
+def test_shapes_without_views_are_left_out(tmp_path, monkeypatch):
+    """All of a shape's views in a data set may look up from below; and it may be the only one that is held back."""
+    from experiments import _shapes
+
+    grids = [voxelise(chair(3 + i, 4), SIDE, "binary") for i in range(4)]
+    shapes = [Shape(f"chair-{i}", "chair", shards.encode_bits(grid)) for i, grid in enumerate(grids)]
     nothing = guess_views.Views((), np.zeros((0, 3), np.float32))
+    something = guess_views.trace(chair(3, 4), [Pose()])
+    monkeypatch.setattr(_shapes, "_DATA", types.SimpleNamespace(value=["a data set"]))
+    for blind in range(4):
+        views = [nothing if i == blind else something for i in range(4)]
+        monkeypatch.setattr(guess_views, "read_data_sets", lambda folders, views=views: views)
+        seen, kept = _shapes.Shapes([], shapes, {}).collect_seen(tmp_path, SIDE, "binary")
+        assert len(seen) == len(kept) == 3 and len(seen.training) and len(seen.validation)
+        np.testing.assert_array_equal(seen.grids(range(3)), np.delete(grids, blind, 0))
+
+
+def test_mirrored_pictures_are_told_with_what_the_mirrored_shape_is():
+    mesh = chair(4, 6)
+    one_sided = dataclasses.replace(mesh, vertices=np.where(mesh.vertices[:, :1] < 0, 0.5, 1.0) * mesh.vertices)
+    mesh = normalise(one_sided)
+    grid = voxelise(mesh, SIDE, "binary")
     params = jax.jit(shape_prior.init, static_argnums=1)(jax.random.key(0), PRIOR)
-    with pytest.raises(InputError, match="expected shapes seen from where photos are taken.* got 0 and 0"):
-        train_guess(CONFIG, (params, PRIOR), lambda: (GridSet(shapes, SIDE), [nothing] * 4), GuessRecipe(), tmp_path)
+    latents = jax.jit(shape_prior.encode, static_argnums=1)(params, PRIOR, np.stack([grid, grid[::-1]]))
+    mean, spread = shape_prior.usual(params)
+    assert np.abs(latents[0] - latents[1]).max() > 1e-3
+    pose = Pose(0.75, 0.3, 0.1)
+    samples = Samples(
+        GridSet([Shape("chair", "chair", shards.encode_bits(grid))], SIDE),
+        [guess_views.trace(mesh, [pose])],
+        (params, PRIOR),
+    )
+    batch = samples.batch(np.random.default_rng(3), [0] * 40)
+    again = samples.batch(np.random.default_rng(3), [0] * 40)
+    for name, value in batch.items():
+        np.testing.assert_array_equal(value, again[name])
+    mirrored = batch["angles"][:, 0] < 0
+    assert 8 < mirrored.sum() < 32
+    np.testing.assert_allclose(batch["angles"], np.where(mirrored[:, None], [-0.75, 0.3, -0.1], [0.75, 0.3, 0.1]))
+    found = np.asarray(mean) + np.asarray(spread) * batch["latent"]
+    np.testing.assert_allclose(found, np.asarray(latents)[mirrored.astype(int)], atol=1e-4)
+    shadeless = (np.ptp(batch["picture"][..., 1] - 0.5 * batch["picture"][..., 0], axis=(1, 2)) == 0).mean()
+    assert 0.0 < shadeless < 0.4
+    assert len({picture.tobytes() for picture in batch["picture"]}) > 30  # each is under a light of its own
+    plain = samples.batch(np.random.default_rng(3), [0] * 40, mirroring=False)
+    assert (plain["angles"][:, 0] > 0).all()
+
+
+def test_a_config_that_does_not_fit_itself_is_refused():
+    for wrong in ({"blocks": (0,)}, {"widths": ()}, {"patch": 5}):
+        with pytest.raises(InputError, match="guess config: expected as many blocks as widths"):
+            GuessConfig(**wrong)
 
 
 def test_weights_of_another_network_are_refused(trained, tmp_path):

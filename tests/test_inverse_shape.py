@@ -159,7 +159,7 @@ def test_mean_shape_is_what_most_have():
 
 
 def test_what_is_guessed_is_among_the_candidates(prior, params):
-    config = GuessConfig(latent=PRIOR.latent, widths=(8, 8, 8, 8), hidden=16, sectors=8)
+    config = GuessConfig(latent=PRIOR.latent, widths=(8, 8, 8), blocks=(0, 0, 0), hidden=16, sectors=8)
     init = jax.jit(first_guess.init, static_argnums=1)
     guess = init(jax.random.key(3), config), config
     mask = jnp.zeros((32, 32, 1)).at[8:24, 10:20].set(1.0)

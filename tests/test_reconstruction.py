@@ -139,7 +139,7 @@ def test_a_fit_starts_again_from_what_another_found(done, tmp_path):
 
 
 def test_an_unknown_shape_is_written_like_a_known_one(given, tmp_path, monkeypatch):
-    prior, guess = shape_prior.PRESETS["tiny"], GuessConfig(latent=12, widths=(8,), hidden=8)
+    prior, guess = shape_prior.PRESETS["tiny"], GuessConfig(latent=12, patch=8, widths=(8,), blocks=(0,), hidden=8)
     for name, config, module in (("prior", prior, shape_prior), ("guess", guess, first_guess)):
         (tmp_path / name).mkdir()
         made = jax.jit(module.init, static_argnums=1)(jax.random.key(1), config)

@@ -176,7 +176,7 @@ def test_procedural_grids_tell_coverage_where_asked(tmp_path):
     np.testing.assert_array_equal(bits.cells(16), bits.grid(16) > 0)
     assert (whole.cells(16) & bits.cells(16)).sum() > 0.9 * (whole.cells(16) | bits.cells(16)).sum()
     np.testing.assert_array_equal(shape_grids.read_kept(tmp_path / "coverage", 16)[0].stored, whole.stored)
-    with pytest.raises(InputError, match="holds other grids of binary cells"):
+    with pytest.raises(InputError, match="expected grids of binary cells of the shapes asked for, got something else"):
         shape_grids.make_procedural(tasks, tmp_path / "coverage", 16, workers=0)
     with pytest.raises(InputError, match="expected occupancy binary or coverage"):
         dataclasses.replace(CONFIG, occupancy="sampled")
@@ -202,7 +202,7 @@ def test_procedural_grids_are_kept_and_made_again_where_damaged(tmp_path, capsys
     file.write_bytes(before[:-100])
     shape_grids.make_procedural(tasks, tmp_path, 16, workers=0)
     assert file.read_bytes() == before
-    with pytest.raises(InputError, match="holds other grids of binary cells"):
+    with pytest.raises(InputError, match="got those of other shapes"):
         shape_grids.make_procedural(tasks[:3], tmp_path, 16, workers=0)
 
 

@@ -299,7 +299,7 @@ def test_a_fit_becomes_steps_of_plain_numbers():
 
 
 def test_a_fit_of_unknown_shape_shows_shapes_on_the_way(painter, monkeypatch):
-    prior, guess = shape_prior.PRESETS["tiny"], GuessConfig(latent=12, widths=(8,), hidden=8)
+    prior, guess = shape_prior.PRESETS["tiny"], GuessConfig(latent=12, patch=8, widths=(8,), blocks=(0,), hidden=8)
     made = jax.jit(shape_prior.init, static_argnums=1)(jax.random.key(0), prior), prior
     monkeypatch.setattr(weights, "load_prior", lambda: made)
     monkeypatch.setattr(weights, "load_guess", lambda: ("guess", guess))

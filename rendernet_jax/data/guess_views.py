@@ -4,11 +4,11 @@ Normals and coverage are kept, so that one view is seen under many lights.
 """
 
 import dataclasses
-import functools
 import math
 import pathlib
 import zlib
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -33,7 +33,7 @@ _CHANNELS = 4  # coverage, and the normal in camera axes times coverage
 class Views:
     """Views of one shape."""
 
-    packed: tuple[bytes, ...]  # of each view: compressed int8 [SIZE, SIZE, 4]
+    packed: tuple  # of each view: compressed int8 [SIZE, SIZE, 4], as bytes or a view of them
     angles: np.ndarray  # float32 [V, 3]: azimuth, elevation and roll, radians
 
     def __len__(self) -> int:
@@ -50,15 +50,15 @@ def mirror(view: np.ndarray, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return view[:, ::-1] * np.float32([1, -1, 1, 1]), angles * np.float32([-1, 1, -1])
 
 
-def light(view: np.ndarray, light: tuple[float, float], ambient: float) -> np.ndarray:
+def light(view: np.ndarray, toward: tuple[float, float], ambient: float) -> np.ndarray:
     """Picture ``[SIZE, SIZE, 2]`` of a view as :func:`rendernet_jax.first_guess.crop` makes it.
 
     Args:
-        light: azimuth and elevation in camera axes, radians.
+        toward: azimuth and elevation of the light in camera axes, radians.
         ambient: share of the light that comes from everywhere.
     """
     covered, normal = view[..., :1], view[..., 1:]
-    lit = np.maximum(normal @ direction(*light).astype(np.float32), 0)[..., None]
+    lit = np.maximum(normal @ direction(*toward).astype(np.float32), 0)[..., None]
     return relative(np.concatenate([covered, ambient * covered + (1.0 - ambient) * lit], axis=-1))
 
 
@@ -73,7 +73,7 @@ def random_view(rng: np.random.Generator) -> Pose:
 
 
 def trace(mesh: Mesh, poses: Sequence[Pose]) -> Views:
-    """Views of a mesh in ``[-.5, .5]^3``; what a pose says of scale and translation goes no further than perspective.
+    """Views of a mesh in ``[-.5, .5]^3`` that fill the picture: poses of scale 1 in the middle of the frame.
 
     Raises:
         InputError: the mesh is empty, or not finite.
@@ -81,7 +81,7 @@ def trace(mesh: Mesh, poses: Sequence[Pose]) -> Views:
     scene, packed = build_scene(mesh), []
     for pose in poses:
         axes = camera_axes(pose)
-        seen = pose.scale * mesh.vertices @ axes.T + np.asarray(pose.translation)
+        seen = mesh.vertices @ axes.T
         places = seen[:, :2] / (1.0 - pose.inverse_distance * seen[:, 2:])
         low, high = places.min(0), places.max(0)
         window = (*(0.5 * (low + high)), 0.5 * (high - low).max() / (1.0 - 2.0 * MARGIN))
@@ -104,8 +104,8 @@ def _pack(picture: np.ndarray) -> bytes:
 def make_procedural(tasks: Sequence[Task], folder, workers: int) -> list[Views]:
     """Views of procedural shapes, ``COUNT`` of each; see :func:`rendernet_jax.data.kept_files.make`."""
     views = []
-    for arrays in kept_files.make(_Job, tasks, folder, workers, "shapes' views"):
-        content, ends = arrays["packed"].tobytes(), arrays["ends"].tolist()
+    for arrays in kept_files.make(_Job, tasks, folder, workers, "views"):
+        content, ends = memoryview(arrays["packed"]), arrays["ends"].tolist()
         packed = [content[start:end] for start, end in zip([0, *ends], ends)]
         for number, angles in enumerate(arrays["angles"]):
             views.append(Views(tuple(packed[number * COUNT : (number + 1) * COUNT]), angles))
@@ -116,7 +116,7 @@ def make_procedural(tasks: Sequence[Task], folder, workers: int) -> list[Views]:
 class _Job:
     path: pathlib.Path
     tasks: tuple[Task, ...]
-    key: str = "angles"
+    key: ClassVar[str] = "angles"
 
     def asked(self) -> list:
         return [SIZE, COUNT, *(task.name for task in self.tasks)]
@@ -150,18 +150,15 @@ def read_data_sets(folders: Sequence) -> list[Views]:
 
 
 def _choose(arrays: dict) -> Views:
-    """The views of a shard that photos might show."""
-    angles = shards.decode_poses(arrays["poses"])
-    angles = np.stack([angles[name] for name in ("azimuth", "elevation", "roll")], axis=-1)
-    usual = (angles[:, 1] >= _ELEVATION[0]) & (angles[:, 1] <= _ELEVATION[1]) & (np.abs(angles[:, 2]) <= _MOST_ROLL)
-    decode = functools.partial(_decode, arrays)
-    kept = [view for view in np.flatnonzero(usual) if (decode("mask", view) > 0.5).any()]
-    packed = []
-    for view in kept:
-        mask = decode("mask", view)
-        packed.append(_pack(cut(np.concatenate([mask, mask * decode("normal", view)], axis=-1), mask)))
-    return Views(tuple(packed), angles[kept].astype(np.float32))
-
-
-def _decode(arrays: dict, channel: str, view: int) -> np.ndarray:
-    return shards.decode_view(channel, arrays[channel][view])
+    """The views of a shard that photos might show: taken as photos are, and of a whole object."""
+    poses = shards.decode_poses(arrays["poses"])
+    every = np.stack([poses[name] for name in ("azimuth", "elevation", "roll")], axis=-1).astype(np.float32)
+    packed, angles = [], []
+    for mask, normal, told in zip(arrays["mask"], arrays["normal"], every, strict=True):
+        usual = _ELEVATION[0] <= told[1] <= _ELEVATION[1] and abs(told[2]) <= _MOST_ROLL
+        mask, normal = shards.decode_view("mask", mask), shards.decode_view("normal", normal)
+        shown = mask[..., 0] > 0.5
+        if usual and shown.any() and not (shown[[0, -1]].any() or shown[:, [0, -1]].any()):
+            packed.append(_pack(cut(np.concatenate([mask, mask * normal], axis=-1), mask)))
+            angles.append(told)
+    return Views(tuple(packed), np.reshape(angles, (-1, 3)).astype(np.float32))

@@ -86,9 +86,10 @@ def _read(job: Job, what: str) -> dict[str, np.ndarray] | None:
     except Exception:  # whatever is wrong with the file, it can be made again
         return None
     if job.key not in arrays or not np.array_equal(asked, _encode(job.asked())):
+        got = "those of other shapes" if job.key in arrays else "something else"
         raise InputError(
-            f"{job.path}: holds other {what} than those asked for; repeat the flags that made them, or choose another "
-            "--output"
+            f"{job.path}: expected {what} of the shapes asked for, got {got}; repeat the flags that made the file, or "
+            "choose another --output"
         )
     return arrays
 

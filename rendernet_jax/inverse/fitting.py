@@ -173,7 +173,7 @@ def search_by_silhouette(grid, mask, window: Window, starts: int) -> tuple[jax.A
         vectors = vectors[pick(vectors, losses, count)]
         vectors, losses = _refine_by_silhouette(grid, mask, window, vectors, size, steps)
     best = vectors[pick(vectors, losses, _MOVED)]
-    moved = best.at[:, 6].set(sum(_DISTANCES) - best[:, 6])
+    moved = best.at[:, 6].set(jnp.where(best[:, 6] < np.mean(_DISTANCES), *_DISTANCES[::-1]))
     # A chair without its back is a stool from four sides: what silhouettes hardly tell apart, shades may.
     best = vectors[jnp.argsort(losses)[: _TWINS[0]], None]
     twins = jnp.tile(best, (1, _TWINS[1], 1)).at[..., 0].add(_turns(silhouette.opaque(grid, _COARSE))).reshape(-1, 7)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from tqdm import tqdm
 
 from rendernet_jax import first_guess, shape_prior
 from rendernet_jax.data import guess_views
@@ -47,7 +48,8 @@ class Samples:
         encode = jax.jit(functools.partial(shape_prior.encode, prior[0], prior[1]))
         mean, spread = map(np.asarray, shape_prior.usual(prior[0]))
         latents = []
-        for first in range(0, len(grids), _TOGETHER):
+        starts = range(0, len(grids), _TOGETHER)
+        for first in tqdm(starts, "latents", unit=f" x {_TOGETHER} shapes", disable=None):
             some = grids.grids(np.arange(first, first + _TOGETHER).clip(max=len(grids) - 1))
             latents.append([encode(some), encode(some[:, ::-1])])
         latents = np.concatenate([np.stack(each, axis=1) for each in jax.device_get(latents)])[: len(grids)]
@@ -133,7 +135,7 @@ def train_guess(
         prior: what ``weights.load_prior`` returns: its latents are guessed.
         collect: called without arguments once the folder is known to be this run's; returns the shapes, a
             :class:`rendernet_jax.data.shape_grids.GridSet`, and of each its
-            :class:`rendernet_jax.data.guess_views.Views`; those without views are left out.
+            :class:`rendernet_jax.data.guess_views.Views`, one or more.
         inputs: what identifies shapes and prior, JSON values by name; a run is continued with equal ones only.
         provenance: kept in weights.json.
 
@@ -141,18 +143,16 @@ def train_guess(
         the last evaluation's figures, see :func:`score`.
 
     Raises:
-        InputError: there is nothing to train or validate on, or what ``train_task`` raises.
+        InputError: there is nothing to validate on, or what ``train_task`` raises.
     """
 
     def prepare() -> Task:
         grids, views = collect()
-        seen = np.asarray([len(each) > 0 for each in views])
-        training, validation = (some[seen[some]] for some in (grids.training, grids.validation))
-        if not len(training) or not len(validation):
-            wanted = "expected shapes seen from where photos are taken, some to train and some to validate on"
-            raise InputError(f"shapes: {wanted}, got {len(training)} and {len(validation)}; ask for more shapes")
+        if not len(grids.validation):
+            raise InputError("shapes: expected at least one to validate on, got none; ask for two shapes or more")
         samples = Samples(grids, views, prior)
-        chosen = np.resize(validation, _SCORED)
+        training, chosen = grids.training, np.resize(grids.validation, _SCORED)
+        truth = np.stack([grids.cells(index) for index in chosen])  # the grids themselves are not needed any more
         unseen = samples.batch(np.random.default_rng([recipe.seed, 1]), chosen, mirroring=False)
 
         def batch(index, places):
@@ -165,7 +165,7 @@ def train_guess(
             make_step=functools.partial(make_step, config, recipe, np.asarray(shape_prior.importance(prior[0]))),
             batch=batch,
             examples=recipe.batch,
-            score=lambda params, _: score(params, config, prior, unseen, grids.grids(chosen)),
+            score=lambda params, _: score(params, config, prior, unseen, truth),
             figure="both",
             save=lambda params, facts: save_weights(folder, params, config, {**(provenance or {}), **facts}),
         )
@@ -174,19 +174,19 @@ def train_guess(
     return train_task(folder, description, recipe.steps, eval_every, prepare)
 
 
-def score(params: dict, config: GuessConfig, prior: tuple, batch: dict, grids: np.ndarray) -> dict[str, float]:
+def score(params: dict, config: GuessConfig, prior: tuple, batch: dict, cells: np.ndarray) -> dict[str, float]:
     """Figures over pictures of unseen shapes.
 
     Returns:
-        ``iou`` of what is decoded from the guessed latents with the true ``grids [B, G, G, G, 1]``; ``latent``, the
+        ``iou`` of what is decoded from the guessed latents with the true set cells ``[B, G, G, G, 1]``; ``latent``, the
         mean squared error; ``first`` and ``first_four``, how often the true sector is the likeliest, or among four;
         ``both``, the sum of ``iou`` and ``first_four``, by which weights are chosen.
     """
     found = _guess(params, config, batch["picture"])
     ious = []
-    for first in range(0, len(grids), _TOGETHER):
+    for first in range(0, len(cells), _TOGETHER):
         some = slice(first, first + _TOGETHER)
-        ious.append(_overlap(prior[0], prior[1], found.latent[some], grids[some]))
+        ious.append(_overlap(prior[0], prior[1], found.latent[some], cells[some]))
     sector = np.asarray(first_guess.sector(config, batch["angles"][:, 0]))
     likeliest = np.argsort(-np.asarray(found.log_odds), axis=1)
     iou, first_four = np.mean(np.concatenate(ious)), np.mean((likeliest[:, :4] == sector[:, None]).any(1))
