@@ -202,6 +202,22 @@ def test_mirrored_pictures_are_told_with_what_the_mirrored_shape_is():
     assert (plain["angles"][:, 0] > 0).all()
 
 
+def test_a_mirrored_picture_is_guessed_as_the_same_shape_from_the_other_side():
+    params = jax.jit(first_guess.init, static_argnums=1)(jax.random.key(1), CONFIG)
+    picture = jax.random.uniform(jax.random.key(2), (1, SIZE, SIZE, 2))
+    see = jax.jit(first_guess.guess_symmetric, static_argnums=1)
+    one, other = see(params, CONFIG, picture), see(params, CONFIG, picture[:, :, ::-1])
+    plain = jax.jit(first_guess.guess, static_argnums=1)(params, CONFIG, picture)
+    assert np.abs(one.latent - plain.latent).max() > 1e-3  # the network alone is not symmetric
+    np.testing.assert_allclose(one.latent, other.latent, atol=1e-5)
+    back = -np.arange(CONFIG.sectors) % CONFIG.sectors
+    np.testing.assert_allclose(one.log_odds, other.log_odds[:, back], atol=1e-5)
+    opposite = np.asarray(other.angles)[:, back] * [-1, 1, -1]
+    turned = np.mod(one.angles - opposite + 1.0, 2 * np.pi) - 1.0
+    np.testing.assert_allclose(turned, 0, atol=1e-4)
+    np.testing.assert_allclose(first_guess.sector(CONFIG, one.angles[..., 0]), [np.arange(CONFIG.sectors)])
+
+
 def test_a_config_that_does_not_fit_itself_is_refused():
     for wrong in ({"blocks": (0,)}, {"widths": ()}, {"patch": 5}):
         with pytest.raises(InputError, match="guess config: expected as many blocks as widths"):

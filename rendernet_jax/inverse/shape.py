@@ -235,7 +235,7 @@ def upright(azimuths: int, elevations: tuple[float, ...]) -> jax.Array:
 
 # --- compiled once for each size --------------------------------------------------------------------------------------
 
-_see = jax.jit(first_guess.guess, static_argnums=1)
+_see = jax.jit(first_guess.guess_symmetric, static_argnums=1)
 
 
 @functools.partial(jax.jit, static_argnums=1)
