@@ -35,7 +35,7 @@ class Settings:
 
     starts: int = 64  # view directions over the sphere
     sizes: tuple[int, ...] = (128, 256)  # of the pictures that refinement compares
-    steps: tuple[int, ...] = (8, 2)  # of refinement at each of them
+    steps: tuple[int, ...] = (8, 4)  # of refinement at each of them
     candidates: tuple[int, ...] = (3, 2)  # how many are refined at each of them
 
 
