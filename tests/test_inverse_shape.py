@@ -165,7 +165,7 @@ def test_what_is_guessed_is_among_the_candidates(prior, params):
     mask = jnp.zeros((32, 32, 1)).at[8:24, 10:20].set(1.0)
     settings = inverse.ShapeSettings(azimuths=2, sizes=(8, 16), pictures=(16, 32), candidates=(6, 2))
     told = next(inverse.fit_shape_steps(params, CONFIG, prior, mask, mask, settings, guess=guess))
-    seen = jax.jit(first_guess.guess, static_argnums=1)(
+    seen = jax.jit(first_guess.guess_symmetric, static_argnums=1)(
         *guess, first_guess.crop(np.asarray(mask), np.asarray(mask))[None]
     )
     mean, spread = map(np.asarray, shape_prior.usual(prior[0]))
