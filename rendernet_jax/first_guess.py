@@ -108,7 +108,7 @@ def guess(params: dict, config: GuessConfig, pictures: jax.Array) -> Guess:
 def guess_symmetric(params: dict, config: GuessConfig, pictures: jax.Array) -> Guess:
     """:func:`guess` of things that are alike on both sides: means of what pictures and their mirror images show.
 
-    Of 100 unseen chairs it makes the IoU of the shape 0.24, of one picture 0.22.
+    Pictures ``[B, SIZE, SIZE, CHANNELS]``, angles in radians.
     """
     one, other = guess(params, config, pictures), guess(params, config, pictures[:, :, ::-1])
     back = -jnp.arange(config.sectors) % config.sectors

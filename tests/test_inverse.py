@@ -177,6 +177,14 @@ def test_search_finds_a_small_object(bracket):
     assert angle_between(found, pose) < 8 and found.scale == pytest.approx(0.2, rel=0.05)
 
 
+def test_search_finds_a_large_object_between_near_and_far(bracket):
+    pose = Pose(0.6, 0.4, 0.1, 1.0, (0.0, 0.0, 0.0), 0.15)
+    mask = silhouettes(bracket, pose, 256)[0][..., None]
+    vectors, losses = fitting.search_by_silhouette(bracket, mask, candidates.surround(mask), 64)
+    found = unknowns.to_pose(vectors[jnp.argmin(losses)])
+    assert angle_between(found, pose) < 4 and found.scale == pytest.approx(1.0, rel=0.05)
+
+
 def test_search_finds_a_near_view(bracket):
     """What begins at the right distance ends with a lower loss and nearer to the truth than the others."""
     pose = Pose(0.6, 0.3, 0.1, 0.9, (0.05, -0.1, 0.0), 0.4)

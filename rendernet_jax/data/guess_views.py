@@ -13,15 +13,14 @@ from typing import ClassVar
 import numpy as np
 
 from rendernet_jax.camera import Pose
-from rendernet_jax.data import kept_files, shards
+from rendernet_jax.data import kept_files, references, shards
 from rendernet_jax.data.families import make_shape
 from rendernet_jax.data.meshes import Mesh
-from rendernet_jax.data.raycast import build_scene, camera_axes, cast_view, direction
+from rendernet_jax.data.raycast import build_scene, camera_axes, direction
 from rendernet_jax.data.tasks import Task
 from rendernet_jax.first_guess import MARGIN, SIZE, cut, relative
 
 COUNT = 4  # of each procedural shape
-_SUPERSAMPLE = 2
 _ELEVATION = (-0.4, 1.1)  # radians; how photos show what stands upright: a little from below to steeply from above
 _ROLL = 0.09  # radians, standard deviation
 _MOST_ROLL = 0.3  # of views in data sets, others are left out
@@ -85,12 +84,8 @@ def trace(mesh: Mesh, poses: Sequence[Pose]) -> Views:
         places = seen[:, :2] / (1.0 - pose.inverse_distance * seen[:, 2:])
         low, high = places.min(0), places.max(0)
         window = (*(0.5 * (low + high)), 0.5 * (high - low).max() / (1.0 - 2.0 * MARGIN))
-        hits = cast_view(scene, pose, SIZE, _SUPERSAMPLE, 1, window)
-        picture = np.zeros((hits.side**2, _CHANNELS), np.float32)
-        picture[hits.index, 0] = 1.0
-        picture[hits.index, 1:] = np.einsum("ni,ji->nj", hits.normal, axes.astype(np.float32))
-        picture = picture.reshape(SIZE, _SUPERSAMPLE, SIZE, _SUPERSAMPLE, _CHANNELS).mean((1, 3))
-        packed.append(_pack(picture))
+        traced = references.trace(scene, pose, SIZE, ("mask", "normal"), threads=1, window=window)
+        packed.append(_pack(np.concatenate([traced["mask"], traced["mask"] * traced["normal"]], axis=-1)))
     return Views(tuple(packed), np.float32([[pose.azimuth, pose.elevation, pose.roll] for pose in poses]))
 
 

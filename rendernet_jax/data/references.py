@@ -14,7 +14,7 @@ import numpy as np
 from rendernet_jax.camera import Light, Pose
 from rendernet_jax.data.materials import surface_colors
 from rendernet_jax.data.optional import import_open3d
-from rendernet_jax.data.raycast import Hits, Scene, build_scene, camera_axes, cast_view, direction, scalar
+from rendernet_jax.data.raycast import FRAME, Hits, Scene, build_scene, camera_axes, cast_view, direction, scalar
 from rendernet_jax.errors import InputError
 from rendernet_jax.shading import OUTPUTS
 
@@ -40,6 +40,7 @@ def trace(
     supersample: int = 2,
     seed: int = 0,
     threads: int = 0,
+    window: tuple[float, float, float] = FRAME,
 ) -> dict[str, np.ndarray]:
     """Ray trace the G-buffer of one view, each pixel from ``supersample`` x ``supersample`` sub-samples.
 
@@ -51,6 +52,7 @@ def trace(
         supersample: sub-samples on a pixel's side; 1 is one ray through each pixel's centre.
         seed: of the ``ao`` directions; the same seed gives the same picture.
         threads: Open3D's threads; 0 uses every core.
+        window: the square of the frame that is shown: u and v of its centre, and half its side.
 
     Returns:
         float32 ``[size, size, C]`` a channel:
@@ -67,7 +69,7 @@ def trace(
         InputError: an unknown channel, a size or supersample below 1, or a batched pose.
     """
     _check_known("channels", channels, CHANNELS)
-    hits = cast_view(scene, pose, size, supersample, threads)
+    hits = cast_view(scene, pose, size, supersample, threads, window)
     count = _pool(_scatter(hits, np.ones((len(hits.index), 1), np.float32), 0.0), supersample)
     covered = np.maximum(count, 1.0)
 
