@@ -18,6 +18,7 @@ from ._shapes import find_shapes
 
 _PRIOR = flags.DEFINE_string("prior", "shape_prior", "Shape prior by name, or the folder of its training.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the run, required; an interrupted run there goes on.")
+_WEIGHTS = flags.DEFINE_string("weights", None, "Start from these weights (first_guess ships, or a run's folder).")
 _STEPS = flags.DEFINE_integer("steps", 4000, "Optimiser steps.", lower_bound=1)
 _BATCH = flags.DEFINE_integer("batch", 48, "Pictures a step, over all devices.", lower_bound=1)
 _RATE = flags.DEFINE_float("rate", 1e-3, "Peak learning rate of AdamW.", lower_bound=0.0)
@@ -30,7 +31,8 @@ def main():
     launch.require(output=_OUTPUT.value)
     launch.keep_compiled_programs()
     from rendernet_jax import weights
-    from rendernet_jax.first_guess import GuessConfig
+    from rendernet_jax.errors import InputError
+    from rendernet_jax.first_guess import GuessConfig, config_from_dict
     from rendernet_jax.provenance import command, machine
     from rendernet_jax.training.first_guess_loop import GuessRecipe, train_guess
 
@@ -38,15 +40,22 @@ def main():
     grid = prior[1].grid
     shapes = find_shapes(grid, "binary", _SEED.value)
     inputs = shapes.inputs | {"prior": weights.read_card(_PRIOR.value)["sha256"]}
+    warm_start, config = None, GuessConfig(latent=prior[1].latent)
+    if _WEIGHTS.value:
+        warm_start, fields = weights.read_params(_WEIGHTS.value)
+        if (found := config_from_dict(fields)) != config:
+            raise InputError(f"--weights: expected layers of {config}, got {found}; use others, or leave it out")
+        inputs["weights"] = weights.read_card(_WEIGHTS.value)["sha256"]
     output = launch.prepare_output(_OUTPUT.value)
     began = time.time()
     scores = train_guess(
-        GuessConfig(latent=prior[1].latent),
+        config,
         prior,
         lambda: shapes.collect_seen(output, grid, "binary"),
         GuessRecipe(steps=_STEPS.value, batch=_BATCH.value, rate=_RATE.value, seed=_SEED.value),
         output,
         eval_every=_EVAL_EVERY.value,
+        warm_start=warm_start,
         inputs=inputs,
         provenance={"command": command(), "data": inputs, **machine()},
     )

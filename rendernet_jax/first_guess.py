@@ -1,7 +1,11 @@
 """A first guess of an upright object's shape and view, from one small picture: where a fit may begin.
 
-Views are told as a choice between sectors of azimuth, each with an elevation and a roll of its own, since a silhouette
-alone often leaves two of them (front and back) open. Shape is a latent of the prior.
+Views are told as a choice between sectors of azimuth, each with a pose of its own, since a silhouette alone often
+leaves two of them (front and back) open. Shape is a latent of the prior.
+
+Poses are those in a square about the object (:func:`square`), which takes the place of the frame, and as if the camera
+looked straight at the object's middle: the square tells nothing of where it lies in a photo. :func:`to_frame` leads
+back.
 """
 
 import dataclasses
@@ -13,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from rendernet_jax.camera import Pose, rotation
 from rendernet_jax.conv import space_to_depth
 from rendernet_jax.errors import InputError
 from rendernet_jax.layers import Block, Conv, Dense, PReLU
@@ -22,6 +27,9 @@ SIZE = 96  # pixels on a side of what it looks at
 MARGIN = 0.06  # of the frame, on each side of the object's longer side
 CHANNELS = 2  # the mask, and brightness as a share of twice its mean over the object
 _ANGLES = 3  # azimuth within the sector, elevation, roll
+# Of logarithm of scale, place to the right, place up, and inverse distance, which together with the angles are what
+# inverse.unknowns.POSE names.
+_USUAL_PLACE = (0.5, 0.0, 0.0, 0.1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,11 +60,11 @@ class Guess:
 
     latent: jax.Array  # [B, L], in deviations from the usual: see shape_prior.usual
     log_odds: jax.Array  # [B, N], of the sectors, not normalised
-    angles: jax.Array  # [B, N, 3], azimuth, elevation and roll in each sector, radians
+    poses: jax.Array  # [B, N, 7], in each sector, in the square about the object
 
 
 class Guesser(nnx.Module):
-    """Pictures ``[B, SIZE, SIZE, CHANNELS]`` -> latents and sectors, as one row of numbers each."""
+    """Pictures ``[B, SIZE, SIZE, CHANNELS]`` -> rows of latent, sectors and angles, and of places."""
 
     def __init__(self, config: GuessConfig, *, rngs: nnx.Rngs):
         self.config, inputs = config, CHANNELS
@@ -70,6 +78,7 @@ class Guesser(nnx.Module):
         self.dense = Dense(inputs * side**2, config.hidden, rngs=rngs)
         self.act = PReLU(config.hidden)
         self.head = Dense(config.hidden, config.latent + config.sectors * (1 + _ANGLES), rngs=rngs, gain=0.1)
+        self.place = Dense(config.hidden, config.sectors * len(_USUAL_PLACE), rngs=rngs, gain=0.1)
 
     def _stages(self):
         """By what each shrinks the picture, its width, and its number of residual blocks."""
@@ -81,7 +90,8 @@ class Guesser(nnx.Module):
             x = getattr(self, f"act{i}")(getattr(self, f"conv{i}")(space_to_depth(x, factor)))
             for j in range(blocks):
                 x = getattr(self, f"block{i}_{j}")(x)
-        return self.head(self.act(self.dense(x.reshape(len(x), -1))))
+        hidden = self.act(self.dense(x.reshape(len(x), -1)))
+        return self.head(hidden), self.place(hidden)
 
 
 _wall = Wall(lambda config, rngs: Guesser(config, rngs=rngs))
@@ -98,24 +108,31 @@ def config_from_dict(fields: dict) -> GuessConfig:
 
 def guess(params: dict, config: GuessConfig, pictures: jax.Array) -> Guess:
     """What pictures ``[B, SIZE, SIZE, CHANNELS]`` seem to show; :func:`crop` makes them."""
-    rows = bind(params, config)(pictures)
+    rows, places = bind(params, config)(pictures)
     latent, log_odds, angles = jnp.split(rows, [config.latent, config.latent + config.sectors], axis=1)
-    angles = angles.reshape(-1, config.sectors, _ANGLES)
     centres = jnp.arange(config.sectors, dtype=jnp.float32) * (2.0 * math.pi / config.sectors)
-    return Guess(latent, log_odds, angles.at[..., 0].add(centres[None]))
+    angles = angles.reshape(-1, config.sectors, _ANGLES).at[..., 0].add(centres[None])
+    places = places.reshape(-1, config.sectors, len(_USUAL_PLACE)) + jnp.asarray([[_USUAL_PLACE]])
+    return Guess(latent, log_odds, jnp.concatenate([angles, places], axis=-1))
 
 
 def guess_symmetric(params: dict, config: GuessConfig, pictures: jax.Array) -> Guess:
     """:func:`guess` of things that are alike on both sides: means of what pictures and their mirror images show.
 
-    Pictures ``[B, SIZE, SIZE, CHANNELS]``, angles in radians.
+    Pictures ``[B, SIZE, SIZE, CHANNELS]``.
     """
     one, other = guess(params, config, pictures), guess(params, config, pictures[:, :, ::-1])
     back = -jnp.arange(config.sectors) % config.sectors
-    angles = other.angles[:, back] * jnp.asarray([[[-1.0, 1.0, -1.0]]])
-    angles = angles + 2.0 * jnp.pi * jnp.round((one.angles - angles) / (2.0 * jnp.pi))  # azimuths beyond half a turn
-    pairs = (one.latent, other.latent), (one.log_odds, other.log_odds[:, back]), (one.angles, angles)
+    poses = mirror(other.poses[:, back])
+    beyond = jnp.round((one.poses[..., 0] - poses[..., 0]) / (2.0 * jnp.pi))  # half a turn
+    poses = poses.at[..., 0].add(2.0 * jnp.pi * beyond)
+    pairs = (one.latent, other.latent), (one.log_odds, other.log_odds[:, back]), (one.poses, poses)
     return Guess(*(0.5 * (a + b) for a, b in pairs))
+
+
+def mirror(poses):
+    """Pose vectors ``[..., 7]`` of things and pictures that are mirrored, left to right."""
+    return poses * np.float32([-1, 1, -1, 1, -1, 1, 1]).reshape((1,) * (poses.ndim - 1) + (-1,))
 
 
 def sector(config: GuessConfig, azimuth: jax.Array) -> jax.Array:
@@ -132,14 +149,57 @@ def crop(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return relative(cut(np.concatenate([mask, mask * grey], axis=-1), mask))
 
 
-def cut(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The square of a picture ``[S, S, C]`` that a mask ``[S, S, 1]`` fills but for margins, ``[SIZE, SIZE, C]``."""
+def square(mask: np.ndarray) -> np.ndarray:
+    """Middle (x, y) and half the side, in the frame ``[-1, 1]^2``, of the square that :func:`cut` takes: ``[3]``.
+
+    A mask ``[S, S, 1]``, which must not be empty, fills it but for margins.
+    """
     rows, columns = (np.flatnonzero((mask[..., 0] > 0.5).any(axis)) for axis in (1, 0))
-    middle = [0.5 * (side[0] + side[-1] + 1) for side in (rows, columns)]
-    scale = SIZE * (1.0 - 2.0 * MARGIN) / max(side[-1] - side[0] + 1 for side in (rows, columns))
-    shift = jnp.asarray([SIZE / 2 - scale * m for m in middle], jnp.float32)
+    x, y = (sign * ((side[0] + side[-1] + 1) / len(mask) - 1.0) for sign, side in ((1, columns), (-1, rows)))
+    longer = max(side[-1] - side[0] + 1 for side in (rows, columns))
+    return np.float32([x, y, longer / len(mask) / (1.0 - 2.0 * MARGIN)])
+
+
+def cut(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The :func:`square` about the object of a picture ``[S, S, C]`` and a mask ``[S, S, 1]``: ``[SIZE, SIZE, C]``."""
+    x, y, half = square(mask)
+    scale = SIZE / (half * len(mask))  # of pixels
+    shift = jnp.asarray([SIZE / 2 - scale * len(mask) / 2 * (1.0 + place) for place in (-y, x)], jnp.float32)
     shape, picture = (SIZE, SIZE, picture.shape[-1]), np.asarray(picture, np.float32)
     return np.asarray(jax.image.scale_and_translate(picture, shape, (0, 1), jnp.full(2, scale), shift, "linear"))
+
+
+def to_frame(poses: jax.Array, place: jax.Array) -> jax.Array:
+    """Pose vectors ``[..., 7]`` in the frame, of those in a :func:`square` ``[3]``."""
+    place = jnp.asarray(place, jnp.float32)
+    scale, distance = poses[..., 3:4] + jnp.log(place[2]), poses[..., 6:] / place[2]
+    moved = jnp.stack([place[axis] + place[2] * poses[..., 4 + axis] for axis in (0, 1)], axis=-1)
+    return jnp.concatenate([_look_aside(poses[..., :3], distance * moved), scale, moved, distance], axis=-1)
+
+
+def to_square(poses: jax.Array, place: jax.Array) -> jax.Array:
+    """The way back from :func:`to_frame`."""
+    place = jnp.asarray(place, jnp.float32)
+    moved, distance = poses[..., 4:6], poses[..., 6:]
+    angles = _look_aside(poses[..., :3], -distance * moved)
+    middle = jnp.stack([(moved[..., axis] - place[axis]) / place[2] for axis in (0, 1)], axis=-1)
+    return jnp.concatenate([angles, poses[..., 3:4] - jnp.log(place[2]), middle, distance * place[2]], axis=-1)
+
+
+def _look_aside(angles: jax.Array, off: jax.Array) -> jax.Array:
+    """Angles ``[..., 3]`` of what looks the same from a camera that looks past it, by ``off [..., 2]``, radians.
+
+    To first order: a point at (x, y) from the middle and z nearer is then seen at (x, y) + off z.
+    """
+    right, up, back = jnp.moveaxis(rotation(Pose(*jnp.moveaxis(angles, -1, 0))), -2, 0)
+    turned = back + off[..., :1] * right + off[..., 1:] * up
+    right, up = right - off[..., :1] * back, up - off[..., 1:] * back
+    azimuth = jnp.arctan2(turned[..., 0], turned[..., 2])
+    azimuth = azimuth + 2.0 * jnp.pi * jnp.round((angles[..., 0] - azimuth) / (2.0 * jnp.pi))
+    elevation = jnp.arctan2(turned[..., 1], jnp.hypot(turned[..., 0], turned[..., 2]))
+    level = jnp.stack([jnp.cos(azimuth), jnp.zeros_like(azimuth), -jnp.sin(azimuth)], axis=-1)
+    roll = jnp.arctan2(jnp.sum(up * level, -1), jnp.sum(right * level, -1))
+    return jnp.stack([azimuth, elevation, roll], axis=-1)
 
 
 def relative(picture: np.ndarray) -> np.ndarray:

@@ -179,7 +179,8 @@ def _prepare_unknown(job: Job, photo: Photo, network: tuple, start: dict) -> _Pr
     target = photo.picture, photo.mask
     steps = inverse.fit_shape_steps(*network, prior, *target, settings, guess=guess, start=start, fixed=job.fixed)
     voxels = lambda point: inverse.grids(prior, point.latent[None])  # noqa: E731
-    return _Problem(photo, steps, inverse.count_shape_reports(settings), None, voxels, network, prior[1].occupancy)
+    count = inverse.count_shape_reports(settings, inverse.is_guessed(guess, start))
+    return _Problem(photo, steps, count, None, voxels, network, prior[1].occupancy)
 
 
 def _prepare_textured(job: Job, photo: Photo, network: tuple, start: dict) -> _Problem:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rendernet_jax import first_guess, shape_prior
-from rendernet_jax.camera import Light, Pose
+from rendernet_jax.camera import Light, Pose, to_camera
 from rendernet_jax.data import guess_views, shards
 from rendernet_jax.data.families import make_shape
 from rendernet_jax.data.meshes import Mesh, normalise
@@ -24,6 +24,7 @@ from rendernet_jax.data.tasks import FIRST_TEST_SEED, procedural_tasks
 from rendernet_jax.data.voxelise import voxelise
 from rendernet_jax.errors import InputError
 from rendernet_jax.first_guess import SIZE, GuessConfig
+from rendernet_jax.inverse import unknowns
 from rendernet_jax.shape_prior import PRESETS
 from rendernet_jax.training.first_guess_loop import GuessRecipe, Samples, losses, train_guess
 from rendernet_jax.weights import load_guess, load_prior, save_weights
@@ -66,11 +67,12 @@ def test_a_mirrored_view_is_one_of_the_mirrored_shape():
     mesh = normalise(dataclasses.replace(mesh, vertices=sheared))
     pose = Pose(0.7, 0.4, 0.1, inverse_distance=0.3)
     views = guess_views.trace(mesh, [pose])
-    view, angles = guess_views.mirror(views[0], views.angles[0])
+    view, mirrored = guess_views.mirror(views[0], views.poses[0])
     other = dataclasses.replace(pose, azimuth=-0.7, roll=-0.1)
-    (expected,) = guess_views.trace(dataclasses.replace(mesh, vertices=mesh.vertices * np.float32([-1, 1, 1])), [other])
-    np.testing.assert_allclose(angles, [-0.7, 0.4, -0.1], atol=1e-6)
-    assert np.mean(np.abs(view - expected) > 0.02) < 0.002 < np.mean(np.abs(view[:, ::-1] - expected) > 0.02)
+    expected = guess_views.trace(dataclasses.replace(mesh, vertices=mesh.vertices * np.float32([-1, 1, 1])), [other])
+    np.testing.assert_allclose(mirrored, expected.poses[0], atol=1e-5)
+    assert np.abs(views.poses[0] - expected.poses[0]).max() > 0.1
+    assert np.mean(np.abs(view - expected[0]) > 0.02) < 0.002 < np.mean(np.abs(view[:, ::-1] - expected[0]) > 0.02)
 
 
 def test_kept_views_do_not_depend_on_who_makes_them(tmp_path):
@@ -80,15 +82,14 @@ def test_kept_views_do_not_depend_on_who_makes_them(tmp_path):
     elsewhere = guess_views.make_procedural(tasks, tmp_path / "two", workers=2)
     for some in (again, elsewhere):
         assert [views.packed for views in some] == [views.packed for views in made]
-        np.testing.assert_array_equal([views.angles for views in some], [views.angles for views in made])
+        np.testing.assert_array_equal([views.poses for views in some], [views.poses for views in made])
     for task, views in zip(tasks, made, strict=True):
         assert len(views) == guess_views.COUNT
-        azimuth, elevation, roll = map(float, views.angles[2])
         rng = np.random.default_rng([task.seed, 1])
         pose = [guess_views.random_view(rng) for _ in range(3)][2]
-        np.testing.assert_allclose([azimuth, elevation, roll], [pose.azimuth, pose.elevation, pose.roll], rtol=1e-6)
-        (traced,) = guess_views.trace(make_shape(task.family, task.seed), [pose])
-        np.testing.assert_array_equal(views[2], traced)
+        traced = guess_views.trace(make_shape(task.family, task.seed), [pose])
+        np.testing.assert_array_equal(views[2], traced[0])
+        np.testing.assert_array_equal(views.poses[2], traced.poses[0])
     with pytest.raises(InputError, match="expected views of the shapes asked for, got those of other shapes"):
         guess_views.make_procedural(tasks[:2], tmp_path / "one", workers=0)
 
@@ -103,22 +104,69 @@ def test_views_of_data_sets_are_those_that_photos_might_show(tmp_path):
     arrays = {name: np.stack([shards.encode_view(name, view[name]) for view in traced]) for name in traced[0]}
     views = guess_views._choose({**arrays, "poses": np.stack([shards.encode_pose(each) for each in poses])})
     assert len(views) == 1
-    np.testing.assert_allclose(views.angles, [[0.4, 0.5, 0.0]], atol=1e-6)
-    (expected,) = guess_views.trace(mesh, [Pose(0.4, 0.5, 0.0, inverse_distance=0.18)])
-    assert np.abs(views[0] - expected).mean() < 0.03
+    straight = Pose(0.4, 0.5, 0.0, inverse_distance=0.18)
+    expected = guess_views.trace(mesh, [straight])
+    np.testing.assert_allclose(views.poses, expected.poses, atol=0.015)
+    np.testing.assert_allclose(first_guess.to_frame(views.poses[0], first_guess.square(traced[0]["mask"])), [
+        0.4, 0.5, 0.0, math.log(0.9), 0.05, 0.0, 0.2], atol=2e-3)  # fmt: skip
+    assert np.abs(views[0] - expected[0]).mean() < 0.03
+
+
+def test_a_pose_in_a_square_shows_in_the_frame_what_the_square_shows():
+    """A camera that looks straight at the object, and one beside whose middle it lies."""
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-0.5, 0.5, (200, 3)).astype(np.float32)
+    place = np.float32([0.12, -0.08, 0.62])
+    for _ in range(5):
+        angles, spot = rng.uniform([-3, -0.3, -0.2], [3, 0.9, 0.2]), rng.uniform(-0.1, 0.1, 2)
+        pose = jnp.asarray([*angles, 0.5, *spot, rng.uniform(0.1, 0.2)], jnp.float32)
+        straight = unknowns.to_pose(pose.at[4:6].set(0.0))
+        seen = place[:2] + place[2] * (np.asarray(to_camera(points, straight))[:, :2] + spot)
+        framed = first_guess.to_frame(pose, place)
+        aside = framed.at[:3].set(pose[:3])  # as if the angles stayed
+        found, apart = (np.asarray(to_camera(points, unknowns.to_pose(each)))[:, :2] for each in (framed, aside))
+        assert np.abs(found - seen).max() < 0.01 and np.abs(found - seen).mean() < 0.25 * np.abs(apart - seen).mean()
+        np.testing.assert_allclose(first_guess.to_square(framed, place), pose, atol=2e-3)
 
 
 def test_sectors_wrap_around():
     centres = np.arange(8) * (math.pi / 4)
     np.testing.assert_array_equal(first_guess.sector(CONFIG, jnp.asarray(centres)), np.arange(8))
     np.testing.assert_array_equal(first_guess.sector(CONFIG, jnp.asarray(centres - 2 * math.pi)), np.arange(8))
-    found = first_guess.Guess(jnp.zeros((1, 12)), jnp.zeros((1, 8)), jnp.zeros((1, 8, 3)).at[0, 4, 0].set(math.pi))
-    batch = {"latent": np.zeros((1, 12)), "angles": np.asarray([[-math.pi + 0.1, 0.0, 0.2]], np.float32)}
-    parts = jax.jit(losses, static_argnums=1)(found, CONFIG, batch, jnp.ones(12))
-    assert parts["angles"] == pytest.approx(0.1**2 + 0.2**2, rel=1e-3)
+    found = first_guess.Guess(jnp.zeros((1, 12)), jnp.zeros((1, 8)), jnp.zeros((1, 8, 7)).at[0, 4, 0].set(math.pi))
+    batch = {
+        "latent": np.zeros((1, 12)),
+        "pose": np.float32([[-math.pi + 0.1, 0.0, 0.2, 0.0, 0.0, 0.0, 0.3]]),
+        "cells": np.packbits(np.zeros((1, SIDE**3), bool), axis=1),
+    }
+    prior = jax.jit(shape_prior.init, static_argnums=1)(jax.random.key(0), PRIOR)
+    parts = jax.jit(lambda found: losses(found, CONFIG, batch, (prior, PRIOR)))(found)
+    assert parts["pose"] == pytest.approx(20 * (0.1**2 + 0.2**2 + 0.3**2), rel=1e-3)
     assert parts["sector"] == pytest.approx(math.log(8)) and parts["latent"] == 0
-    one = jnp.zeros(12).at[3].set(12.0)
-    assert losses(found.replace(latent=one[None] / 6.0), CONFIG, batch, one)["latent"] == pytest.approx(4.0)
+
+
+def test_guessed_cells_are_compared_with_the_true_ones():
+    """Of one picture in three: one minus the soft overlap, whichever numbers of the latent make the cells."""
+    params = jax.jit(shape_prior.init, static_argnums=1)(jax.random.key(0), PRIOR)
+    params = {**params, "gallery": jax.random.normal(jax.random.key(1), params["gallery"].shape)}
+    mean, spread = shape_prior.usual(params)
+    latent = 3.0 * jax.random.normal(jax.random.key(2), (3, PRIOR.latent))
+    logits = jax.jit(shape_prior.decode_logits, static_argnums=1)(params, PRIOR, mean[None] + spread[None] * latent)
+    cells = np.asarray(logits > np.quantile(logits, 0.8))
+    found = first_guess.Guess(latent, jnp.zeros((3, 8)), jnp.zeros((3, 8, 7)))
+    batch = {
+        "latent": np.asarray(latent),
+        "pose": np.zeros((3, 7), np.float32),
+        "cells": np.packbits(cells.reshape(3, -1), axis=1),
+    }
+    parts = jax.jit(lambda found: losses(found, CONFIG, batch, (params, PRIOR)))(found)
+    chance = 1.0 / (1.0 + np.exp(-np.asarray(logits[0], np.float64)))
+    both = (chance * cells[0]).sum()
+    assert parts["cells"] == pytest.approx(1.0 - (both + 1) / (chance.sum() + cells[0].sum() - both + 1), rel=1e-4)
+    assert parts["latent"] == 0
+    moved = found.replace(latent=latent.at[1:].add(1.0))
+    parts = jax.jit(lambda found: losses(found, CONFIG, batch, (params, PRIOR)))(moved)
+    assert parts["latent"] == pytest.approx(2 / 3 * float(jnp.mean(shape_prior.importance(params))), rel=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +195,7 @@ def test_views_of_unseen_shapes_are_guessed(trained):
     look = guess_views.light(view, (0.2, 0.6), 0.1)
     found = jax.jit(first_guess.guess, static_argnums=1)(params, config, look[None])
     best = int(found.log_odds[0].argmax())
-    turned = np.mod(np.asarray(found.angles[0, best, 0]) - 0.75 + math.pi, 2 * math.pi) - math.pi
+    turned = np.mod(np.asarray(found.poses[0, best, 0]) - 0.75 + math.pi, 2 * math.pi) - math.pi
     assert abs(turned) < 0.8
     records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     told = [record["loss"] for record in records if "loss" in record]
@@ -160,7 +208,7 @@ def test_shapes_without_views_are_left_out(tmp_path, monkeypatch):
 
     grids = [voxelise(chair(3 + i, 4), SIDE, "binary") for i in range(4)]
     shapes = [Shape(f"chair-{i}", "chair", shards.encode_bits(grid)) for i, grid in enumerate(grids)]
-    nothing = guess_views.Views((), np.zeros((0, 3), np.float32))
+    nothing = guess_views.Views((), np.zeros((0, 7), np.float32))
     something = guess_views.trace(chair(3, 4), [Pose()])
     monkeypatch.setattr(_shapes, "_DATA", types.SimpleNamespace(value=["a data set"]))
     for blind in range(4):
@@ -190,16 +238,20 @@ def test_mirrored_pictures_are_told_with_what_the_mirrored_shape_is():
     again = samples.batch(np.random.default_rng(3), [0] * 40)
     for name, value in batch.items():
         np.testing.assert_array_equal(value, again[name])
-    mirrored = batch["angles"][:, 0] < 0
+    mirrored = batch["pose"][:, 0] < 0
     assert 8 < mirrored.sum() < 32
-    np.testing.assert_allclose(batch["angles"], np.where(mirrored[:, None], [-0.75, 0.3, -0.1], [0.75, 0.3, 0.1]))
+    np.testing.assert_allclose(batch["pose"][:, :3], np.where(mirrored[:, None], [-0.75, 0.3, -0.1], [0.75, 0.3, 0.1]))
+    cells = np.unpackbits(batch["cells"], axis=1).reshape(-1, SIDE, SIDE, SIDE)
+    np.testing.assert_array_equal(
+        cells, np.where(mirrored.reshape(-1, 1, 1, 1), grid[None, ::-1, ..., 0], grid[None, ..., 0])
+    )
     found = np.asarray(mean) + np.asarray(spread) * batch["latent"]
     np.testing.assert_allclose(found, np.asarray(latents)[mirrored.astype(int)], atol=1e-4)
     shadeless = (np.ptp(batch["picture"][..., 1] - 0.5 * batch["picture"][..., 0], axis=(1, 2)) == 0).mean()
     assert 0.0 < shadeless < 0.4
     assert len({picture.tobytes() for picture in batch["picture"]}) > 30  # each is under a light of its own
     plain = samples.batch(np.random.default_rng(3), [0] * 40, mirroring=False)
-    assert (plain["angles"][:, 0] > 0).all()
+    assert (plain["pose"][:, 0] > 0).all()
 
 
 def test_a_mirrored_picture_is_guessed_as_the_same_shape_from_the_other_side():
@@ -212,10 +264,11 @@ def test_a_mirrored_picture_is_guessed_as_the_same_shape_from_the_other_side():
     np.testing.assert_allclose(one.latent, other.latent, atol=1e-5)
     back = -np.arange(CONFIG.sectors) % CONFIG.sectors
     np.testing.assert_allclose(one.log_odds, other.log_odds[:, back], atol=1e-5)
-    opposite = np.asarray(other.angles)[:, back] * [-1, 1, -1]
-    turned = np.mod(one.angles - opposite + 1.0, 2 * np.pi) - 1.0
+    opposite = np.asarray(other.poses)[:, back] * [-1, 1, -1, 1, -1, 1, 1]
+    turned = np.asarray(one.poses) - opposite
+    turned[..., 0] = np.mod(turned[..., 0] + 1.0, 2 * np.pi) - 1.0
     np.testing.assert_allclose(turned, 0, atol=1e-4)
-    np.testing.assert_allclose(first_guess.sector(CONFIG, one.angles[..., 0]), [np.arange(CONFIG.sectors)])
+    np.testing.assert_allclose(first_guess.sector(CONFIG, one.poses[..., 0]), [np.arange(CONFIG.sectors)])
 
 
 def test_a_config_that_does_not_fit_itself_is_refused():

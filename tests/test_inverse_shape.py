@@ -81,7 +81,7 @@ def test_shape_is_found_in_a_picture_from_a_gallery_without_it(prior, params):
     for told in inverse.fit_shape_steps(params, CONFIG, prior, picture, mask, settings, start=start):
         found[told.stage] = told
     assert list(found) == ["search", "silhouette 16", "judge", "picture 16", "picture 32"]
-    assert inverse.count_shape_reports(settings) == 3 + 1 + 4
+    assert inverse.count_shape_reports(settings, guessed=False) == 3 + 1 + 4
     assert found["silhouette 16"].losses[0] < 0.5 * found["search"].losses[0]
     assert abs(found["silhouette 16"].pose.azimuth - 0.9) < 0.25  # another shape is seen from a little aside
     assert found["picture 16"].losses[0] < found["judge"].losses[0]
@@ -98,7 +98,7 @@ def test_poses_are_searched_all_around(prior, params):
     told = next(inverse.fit_shape_steps(params, CONFIG, prior, jnp.ones((32, 32, 1)), mask, settings))
     turns = np.asarray(camera.rotation(unknowns.to_pose(told.candidates.pose)))
     angles = np.degrees(np.arccos(np.clip((np.einsum("kij,ij->k", turns, camera.rotation(pose)) - 1) / 2, -1, 1)))
-    assert angles.min() < 12 and len(angles) == settings.candidates[0]
+    assert angles.min() < 12 and len(angles) == settings.kept
     best = told.candidates.pose[angles.argmin()]
     np.testing.assert_allclose(best[3:6], unknowns.from_pose(pose)[3:6], atol=0.1)
 
@@ -158,27 +158,55 @@ def test_mean_shape_is_what_most_have():
     )
 
 
-def test_what_is_guessed_is_among_the_candidates(prior, params):
+def test_fits_begin_with_what_is_guessed(prior, params):
     config = GuessConfig(latent=PRIOR.latent, widths=(8, 8, 8), blocks=(0, 0, 0), hidden=16, sectors=8)
     init = jax.jit(first_guess.init, static_argnums=1)
     guess = init(jax.random.key(3), config), config
     mask = jnp.zeros((32, 32, 1)).at[8:24, 10:20].set(1.0)
-    settings = inverse.ShapeSettings(azimuths=2, sizes=(8, 16), pictures=(16, 32), candidates=(6, 2))
-    told = next(inverse.fit_shape_steps(params, CONFIG, prior, mask, mask, settings, guess=guess))
+    settings = inverse.ShapeSettings(sizes=(8, 16), pictures=(16, 32), steps=(2, 10, 10), candidates=(4, 2))
+    run = lambda **more: list(  # noqa: E731
+        inverse.fit_shape_steps(params, CONFIG, prior, mask, mask, settings, guess=guess, **more)
+    )
+    told = run()
+    assert [each.stage for each in told] == ["guess", "judge", "picture 16", "picture 32"]
+    assert len(told) == inverse.count_shape_reports(settings, inverse.is_guessed(guess, {}))
     seen = jax.jit(first_guess.guess_symmetric, static_argnums=1)(
         *guess, first_guess.crop(np.asarray(mask), np.asarray(mask))[None]
     )
     mean, spread = map(np.asarray, shape_prior.usual(prior[0]))
-    guessed = np.abs(np.asarray(told.candidates.latent) - (mean + spread * np.asarray(seen.latent))).max(1) < 1e-4
-    assert guessed.sum() == 4 and len(guessed) == 6
-    views = np.asarray(seen.angles[0, np.argsort(-np.asarray(seen.log_odds[0]))[:4]])
-    found = np.asarray(told.candidates.pose[:, :3])
-    assert all(np.abs(found - view).max(1).min() < 1e-5 for view in views)
+    np.testing.assert_allclose(
+        told[0].candidates.latent, (mean + spread * np.asarray(seen.latent)).repeat(4, 0), atol=1e-4
+    )
+    likeliest = np.argsort(-np.asarray(seen.log_odds[0]))[:4]
+    views = np.asarray(first_guess.to_frame(seen.poses[0, likeliest], first_guess.square(np.asarray(mask))))
+    np.testing.assert_allclose(told[0].candidates.pose, views, atol=1e-5)
+    given = Pose(0.7, 0.2, 0.0, 0.9)
+    (begun, *_, told) = run(start={"pose": given}, fixed=("pose",))
+    np.testing.assert_allclose(begun.candidates.pose, unknowns.from_pose(given)[None])
+    np.testing.assert_allclose(told.candidates.pose, unknowns.from_pose(given)[None], atol=1e-6)
+    assert np.abs(told.best.latent - begun.best.latent).max() > 1e-3
+    assert run(start={"shape": prior[0]["gallery"][0], "pose": given})[0].stage == "search"
     other = init(jax.random.key(3), GuessConfig(latent=7)), GuessConfig(latent=7)
     with pytest.raises(InputError, match="guess: expected latents of 12 numbers"):
         next(inverse.fit_shape_steps(params, CONFIG, prior, mask, mask, settings, guess=other))
     with pytest.raises(InputError, match="silhouettes of 32 cells divide, got 16"):
         next(inverse.fit_shape_steps(params, CONFIG, prior, mask, mask))
+
+
+def test_poses_are_held_near_what_is_guessed(prior, params):
+    """As far as ``posed`` says, each to the view that it began with."""
+    config = GuessConfig(latent=PRIOR.latent, widths=(8, 8, 8), blocks=(0, 0, 0), hidden=16, sectors=8)
+    guess = jax.jit(first_guess.init, static_argnums=1)(jax.random.key(3), config), config
+    mask = jnp.zeros((32, 32, 1)).at[8:24, 10:20].set(1.0)
+    moved = {}
+    for posed in (0.0, 1.0):
+        settings = inverse.ShapeSettings(
+            sizes=(8, 16), pictures=(16, 32), steps=(2, 20, 10), candidates=(4, 2), posed=posed
+        )
+        begun, *_, told = inverse.fit_shape_steps(params, CONFIG, prior, mask, mask, settings, guess=guess)
+        off = np.asarray(told.candidates.pose)[:, None] - np.asarray(begun.candidates.pose)[None]
+        moved[posed] = np.abs(off).max(-1).min(-1).max()
+    assert moved[1.0] < 0.02 < 0.04 < moved[0.0]
 
 
 def test_methods_without_the_shape_find_it_or_what_comes_near(params):
@@ -222,5 +250,6 @@ def test_unknown_method_is_refused(params):
 
 def test_settings_of_shape_say_how_much_is_told():
     settings = dataclasses.replace(inverse.ShapeSettings(), steps=(7, 30, 15))
-    assert inverse.count_shape_reports(settings) == 3 + 3 + 2
+    assert inverse.count_shape_reports(settings, guessed=False) == 3 + 3 + 2
+    assert inverse.count_shape_reports(settings, guessed=True) == 2 + 3 + 2
     assert shape.ELEVATIONS == 4

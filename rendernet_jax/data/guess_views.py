@@ -12,13 +12,14 @@ from typing import ClassVar
 
 import numpy as np
 
+from rendernet_jax import first_guess
 from rendernet_jax.camera import Pose
 from rendernet_jax.data import kept_files, references, shards
 from rendernet_jax.data.families import make_shape
 from rendernet_jax.data.meshes import Mesh
 from rendernet_jax.data.raycast import build_scene, camera_axes, direction
 from rendernet_jax.data.tasks import Task
-from rendernet_jax.first_guess import MARGIN, SIZE, cut, relative
+from rendernet_jax.first_guess import MARGIN, SIZE, cut, relative, square, to_square
 
 COUNT = 4  # of each procedural shape
 _ELEVATION = (-0.4, 1.1)  # radians; how photos show what stands upright: a little from below to steeply from above
@@ -33,7 +34,7 @@ class Views:
     """Views of one shape."""
 
     packed: tuple  # of each view: compressed int8 [SIZE, SIZE, 4], as bytes or a view of them
-    angles: np.ndarray  # float32 [V, 3]: azimuth, elevation and roll, radians
+    poses: np.ndarray  # float32 [V, 7], see first_guess
 
     def __len__(self) -> int:
         return len(self.packed)
@@ -44,9 +45,9 @@ class Views:
         return stored.reshape(SIZE, SIZE, _CHANNELS) * np.float32(1.0 / _LEVELS)
 
 
-def mirror(view: np.ndarray, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A view ``[SIZE, SIZE, 4]`` and its angles ``[3]`` of the shape mirrored in x."""
-    return view[:, ::-1] * np.float32([1, -1, 1, 1]), angles * np.float32([-1, 1, -1])
+def mirror(view: np.ndarray, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A view ``[SIZE, SIZE, 4]`` and its pose ``[7]`` of the shape mirrored in x."""
+    return view[:, ::-1] * np.float32([1, -1, 1, 1]), first_guess.mirror(pose)
 
 
 def light(view: np.ndarray, toward: tuple[float, float], ambient: float) -> np.ndarray:
@@ -77,16 +78,19 @@ def trace(mesh: Mesh, poses: Sequence[Pose]) -> Views:
     Raises:
         InputError: the mesh is empty, or not finite.
     """
-    scene, packed = build_scene(mesh), []
+    scene, packed, told = build_scene(mesh), [], []
     for pose in poses:
         axes = camera_axes(pose)
         seen = mesh.vertices @ axes.T
         places = seen[:, :2] / (1.0 - pose.inverse_distance * seen[:, 2:])
         low, high = places.min(0), places.max(0)
-        window = (*(0.5 * (low + high)), 0.5 * (high - low).max() / (1.0 - 2.0 * MARGIN))
+        middle, half = 0.5 * (low + high), 0.5 * (high - low).max() / (1.0 - 2.0 * MARGIN)
+        window = (*middle, half)
         traced = references.trace(scene, pose, SIZE, ("mask", "normal"), threads=1, window=window)
         packed.append(_pack(np.concatenate([traced["mask"], traced["mask"] * traced["normal"]], axis=-1)))
-    return Views(tuple(packed), np.float32([[pose.azimuth, pose.elevation, pose.roll] for pose in poses]))
+        angles = pose.azimuth, pose.elevation, pose.roll
+        told.append((*angles, -math.log(half), *(-middle / half), half * pose.inverse_distance))
+    return Views(tuple(packed), np.float32(told))
 
 
 def _pack(picture: np.ndarray) -> bytes:
@@ -102,8 +106,8 @@ def make_procedural(tasks: Sequence[Task], folder, workers: int) -> list[Views]:
     for arrays in kept_files.make(_Job, tasks, folder, workers, "views"):
         content, ends = memoryview(arrays["packed"]), arrays["ends"].tolist()
         packed = [content[start:end] for start, end in zip([0, *ends], ends)]
-        for number, angles in enumerate(arrays["angles"]):
-            views.append(Views(tuple(packed[number * COUNT : (number + 1) * COUNT]), angles))
+        for number, poses in enumerate(arrays["poses"]):
+            views.append(Views(tuple(packed[number * COUNT : (number + 1) * COUNT]), poses))
     return views
 
 
@@ -111,7 +115,7 @@ def make_procedural(tasks: Sequence[Task], folder, workers: int) -> list[Views]:
 class _Job:
     path: pathlib.Path
     tasks: tuple[Task, ...]
-    key: ClassVar[str] = "angles"
+    key: ClassVar[str] = "poses"
 
     def asked(self) -> list:
         return [SIZE, COUNT, *(task.name for task in self.tasks)]
@@ -122,7 +126,7 @@ class _Job:
         return {
             "packed": np.frombuffer(b"".join(packed), np.uint8),
             "ends": np.cumsum([len(each) for each in packed]),
-            "angles": np.stack([views.angles for views in made]),
+            "poses": np.stack([views.poses for views in made]),
         }
 
 
@@ -147,13 +151,15 @@ def read_data_sets(folders: Sequence) -> list[Views]:
 def _choose(arrays: dict) -> Views:
     """The views of a shard that photos might show: taken as photos are, and of a whole object."""
     poses = shards.decode_poses(arrays["poses"])
-    every = np.stack([poses[name] for name in ("azimuth", "elevation", "roll")], axis=-1).astype(np.float32)
-    packed, angles = [], []
+    scale, (right, up) = np.log(poses["scale"]), np.moveaxis(poses["translation"][:, :2], -1, 0)
+    angles = [poses[name] for name in ("azimuth", "elevation", "roll")]
+    every = np.stack([*angles, scale, right, up, poses["inverse_distance"]], axis=-1).astype(np.float32)
+    packed, chosen = [], []
     for mask, normal, told in zip(arrays["mask"], arrays["normal"], every, strict=True):
         usual = _ELEVATION[0] <= told[1] <= _ELEVATION[1] and abs(told[2]) <= _MOST_ROLL
         mask, normal = shards.decode_view("mask", mask), shards.decode_view("normal", normal)
         shown = mask[..., 0] > 0.5
         if usual and shown.any() and not (shown[[0, -1]].any() or shown[:, [0, -1]].any()):
             packed.append(_pack(cut(np.concatenate([mask, mask * normal], axis=-1), mask)))
-            angles.append(told)
-    return Views(tuple(packed), np.reshape(angles, (-1, 3)).astype(np.float32))
+            chosen.append(np.asarray(to_square(told, square(mask))))
+    return Views(tuple(packed), np.reshape(chosen, (-1, 7)).astype(np.float32))

@@ -10,6 +10,7 @@ from rendernet_jax.inverse.shape import (
     fit_shape,
     fit_shape_steps,
     grids,
+    is_guessed,
 )
 from rendernet_jax.inverse.textured import (
     TextureSettings,
@@ -43,4 +44,5 @@ __all__ = [
     "fit_textured_2018",
     "fit_textured_steps",
     "grids",
+    "is_guessed",
 ]

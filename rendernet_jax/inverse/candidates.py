@@ -74,16 +74,20 @@ def resize(picture, size: int) -> jax.Array:
     return jax.image.resize(jnp.asarray(picture, jnp.float32), (size, size, picture.shape[-1]), "linear")
 
 
-def surround(mask) -> Window:
-    """Square about the object in a mask ``[S, S, 1]``, twice as wide as it and as deep as wide: the frame at most."""
+def surround(mask, margin: float = 2.0) -> Window:
+    """Square about the object in a mask ``[S, S, 1]``, ``margin`` times as wide as it: the frame at most.
+
+    It is as deep as twice the object is wide.
+    """
     size = mask.shape[0]
     rows, columns = (np.flatnonzero(np.any(np.asarray(mask[..., 0]) > 0.5, axis=axis)) for axis in (1, 0))
     first, last = (np.asarray([columns[end], rows[end]]) for end in (0, -1))
-    extent = 4.0 * (last - first + 1).max() / size
-    if extent >= 2.0:
+    width = 2.0 * (last - first + 1).max() / size
+    if margin * width >= 2.0:
         return Window(*map(np.float32, (-1.0, 1.0, 2.0, 1.0)))
     x, y = (first + last + 1) / size - 1.0
-    return Window(*map(np.float32, (x - extent / 2.0, -y + extent / 2.0, extent, extent / 2.0)))
+    half = 0.5 * margin * width
+    return Window(*map(np.float32, (x - half, -y + half, 2.0 * half, min(width, 1.0))))
 
 
 def crop(picture, window: Window, size: int, beyond: float) -> jax.Array:

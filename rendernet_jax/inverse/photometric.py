@@ -40,9 +40,11 @@ def draw(buffers: dict, light: jax.Array, albedo: jax.Array) -> jax.Array:
     return mask * albedo[:, None, None, :] * buffers.get("tint", 1.0) * grey + (1.0 - mask)
 
 
-def draw_point(params: dict, config: Config, grid, point: Unknowns, size: int) -> tuple[jax.Array, jax.Array]:
-    """Picture ``[S, S, C]`` and mask ``[S, S, 1]`` of one point."""
-    buffers = _look(params, config, grid, point.pose, size)
+def draw_point(
+    params: dict, config: Config, grid, point: Unknowns, size: int, window: Window | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """Picture ``[S, S, C]`` and mask ``[S, S, 1]`` of one point, of a window or of the frame."""
+    buffers = _look(params, config, grid, point.pose, size, window)
     return draw(buffers, point.light[None], point.albedo[None])[0], buffers["mask"][0]
 
 
@@ -91,9 +93,10 @@ def refine(
     return unflatten(best), cost
 
 
-def cost(params: dict, config: Config, grid, picture, mask, point: Unknowns) -> jax.Array:
+def cost(params: dict, config: Config, grid, picture, mask, point: Unknowns, window: Window | None = None) -> jax.Array:
     """What :func:`refine` minimises, as one number to descend: half the mean square, less for large residuals."""
-    residuals = _residuals(*draw_point(params, config, grid, point, picture.shape[0]), picture, mask)
+    drawn = draw_point(params, config, grid, point, picture.shape[0], window)
+    residuals = _residuals(*drawn, picture, mask)
     pulls = _priors(point, mask)
     return (jnp.sum(optax.losses.huber_loss(residuals, delta=_HUBER)) + 0.5 * jnp.sum(pulls**2)) / residuals.size
 

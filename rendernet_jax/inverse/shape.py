@@ -6,6 +6,7 @@ Gauss-Newton.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from rendernet_jax.conv import one_by_one
 from rendernet_jax.errors import InputError
 from rendernet_jax.first_guess import GuessConfig
 from rendernet_jax.inverse import candidates, photometric, silhouette, unknowns
-from rendernet_jax.inverse.candidates import Fit, pick, ranked, resize, take
+from rendernet_jax.inverse.candidates import Fit, crop, pick, ranked, resize, surround, take
 from rendernet_jax.inverse.descent import CHUNK, descend, steps_of_all
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.shape_prior import PriorConfig
@@ -29,7 +30,11 @@ ELEVATIONS = len(_ELEVATION)
 _RATES = Unknowns(pose=0.01, light=0.04, albedo=0.02, latent=0.06)  # of first steps; the latent along principal axes
 _GUESSED = 4  # views
 _ROLL = 0.1  # radians, deviation of the roll of photos
-_POSE_SHARE = 0.1  # of roll and perspective beside the latent: a shape unknown is easily taken for either
+# Deviations of poses, in the order of unknowns.POSE, from upright ones and the usual distance, and from guessed ones.
+# A shape that is not right yet is easily made so by a pose that is wrong: it is held by more than the picture.
+_UPRIGHT = (math.inf, math.inf, 0.25, math.inf, math.inf, math.inf, 0.4)
+_NEAR_GUESS = (0.025, 0.04, 0.02, 0.04, 0.012, 0.012, 0.1)
+_MARGIN = 1.25  # of the window about the object that is looked at, its width
 _SHARPNESS = 3.0  # of the edge between set and empty cells, against what the prior decodes
 _CUT = 0.3  # probability from which a cell is set: the overlap that can be expected is largest well below one half
 # Weight of the guessed view's surprise, nats, beside half the mean squared pixel: of shapes as they were found, which
@@ -43,20 +48,22 @@ _FIRST_LIGHT = (0.6, 0.7, photometric.AMBIENT)  # until the shape is good enough
 class ShapeSettings:
     """How much is searched and refined."""
 
-    shapes: int = 48  # of the prior's gallery: those nearest to the guess, or spread over it
+    shapes: int = 48  # of the prior's gallery, spread over it
     azimuths: int = 16  # from which each shape of the prior's gallery is compared, at four elevations each
-    sizes: tuple[int, int] = (32, 64)  # of the silhouettes by which views are searched, then refined
-    pictures: tuple[int, int] = (64, 128)  # sizes of the pictures, small and large
-    steps: tuple[int, int, int] = (8, 40, 120)  # by silhouettes, the pose alone; by small and large pictures, in tens
-    candidates: tuple[int, int] = (12, 3)  # how many are refined by silhouettes and small pictures; by large ones
-    typical: float = 3e-4  # weight of how unusual latent, roll and perspective are, beside half the mean squared pixel
+    sizes: tuple[int, int] = (32, 64)  # of the silhouettes by which its views are searched, then refined
+    kept: int = 12  # different ones of those, which are refined by silhouettes
+    pictures: tuple[int, int] = (128, 128)  # sizes of the pictures in which all are refined, then the best of them
+    steps: tuple[int, int, int] = (8, 60, 120)  # by silhouettes, the pose alone; by pictures, in tens
+    candidates: tuple[int, int] = (4, 2)  # how many are refined by pictures; the best of them
+    typical: float = 6e-4  # weight of how unusual the latent is, beside half the mean squared pixel of the frame
+    posed: float = 2e-4  # weight of how far a pose is from what was guessed, or from upright
 
 
 class _Guess(NamedTuple):
     """What a first look at the picture says."""
 
     latent: jax.Array  # [L]
-    poses: jax.Array  # [K, 7], of every view, the likeliest first
+    poses: jax.Array  # [K, 7], of every view, the likeliest first; or the one that is given
     log_probability: jax.Array  # [K]
 
 
@@ -81,9 +88,11 @@ def fit_shape_steps(
 ) -> Iterator[Fit]:
     """Find shape, pose, light and albedo of an upright object, and tell what is found on the way.
 
-    The shapes of the prior's gallery are compared by silhouette from all around, and the poses of the best refined so.
-    Shapes are judged and refined, together with all else, through the network alone: it draws a grid as large as the
-    object is, while the silhouette of the cells themselves is up to half a cell wider, which would make all parts thin.
+    With a first guess, the shape that it sees is refined in the views that it finds likeliest, or in the pose that is
+    given. Without one, or with a shape that is given, shapes of the prior's gallery are compared by silhouette from all
+    around, and the poses of the best refined so. Shapes are judged and refined, together with all else, through the
+    network alone: it draws a grid as large as the object is, while the silhouette of the cells themselves is up to half
+    a cell wider, which would make all parts thin. What is compared is a window about the object.
 
     Args:
         params, config: a network with the heads normal and mask.
@@ -91,8 +100,7 @@ def fit_shape_steps(
         picture: ``[S, S, C]`` in [0, 1]; what lies outside the mask does not matter.
         mask: ``[S, S, 1]`` in [0, 1], the part of each pixel that the object covers.
         settings: how much is searched and refined.
-        guess: what :func:`rendernet_jax.weights.load_guess` returns: the shape that it sees in the picture, in the
-            views that it sees, is always a candidate; of the gallery, those nearest to it are compared.
+        guess: what :func:`rendernet_jax.weights.load_guess` returns.
         start: ``pose``, ``light``, ``albedo`` or ``shape`` to begin with (:class:`Pose`, :class:`Light`, ``[C]``, a
             latent ``[L]``); poses are searched unless it holds one, shapes unless it holds one.
         fixed: names out of these four that stay as ``start`` gives them.
@@ -110,23 +118,32 @@ def fit_shape_steps(
     candidates.check_network(config)
     _check_prior(prior[1], guess, settings)
     free = Unknowns(*(jnp.float32(name not in fixed) for name in ("pose", "light", "albedo", "shape")))
-    guessed = None if guess is None or {"pose", "shape"} & start.keys() else _guess(prior[0], guess, picture, mask)
-    found = _search(prior, mask, settings, start, guessed, picture.shape[-1])
-    yield found
-    fine = resize(mask, settings.sizes[1])[..., 0]
-    poses, losses = _refine_poses(*prior, fine, found.candidates, free.pose, settings.steps[0])
-    found = ranked(found.candidates.replace(pose=poses), losses, f"silhouette {settings.sizes[1]}")
-    yield found
-    drawn = _resize_both(picture, mask, settings.pictures[0])
-    judged, losses = _judge(params, config, *prior, *drawn, found.candidates, candidates.given(start))
+    channels, guessed = picture.shape[-1], None
+    if is_guessed(guess, start):
+        guessed = _guess(prior[0], guess, picture, mask, start)
+        found = _begin(guessed, start, channels)
+        yield found
+    else:
+        found = _search(prior, mask, settings, start, channels)
+        yield found
+        fine = resize(mask, settings.sizes[1])[..., 0]
+        poses, losses = _refine_poses(*prior, fine, found.candidates, free.pose, settings.steps[0])
+        found = ranked(found.candidates.replace(pose=poses), losses, f"silhouette {settings.sizes[1]}")
+        yield found
+    window = surround(mask, _MARGIN)
+    area = (0.5 * window.extent) ** 2  # of the frame
+    drawn = _crop_both(picture, mask, window, settings.pictures[0])
+    judged, losses = _judge(params, config, *prior, *drawn, found.candidates, candidates.given(start), window)
+    losses = area * losses
     if guessed is not None:
         losses = losses + _VIEW * _surprise(guessed, judged.pose)
     found = ranked(judged, losses, "judge")
     yield found
     axes = shape_prior.principal_axes(prior[0])
     for size, steps, count in zip(settings.pictures, settings.steps[1:], settings.candidates, strict=True):
-        drawn = _resize_both(picture, mask, size)
-        some_steps = functools.partial(_by_picture, params, config, *prior, axes, *drawn, settings.typical)
+        drawn = _crop_both(picture, mask, window, size)
+        pulls = settings.typical, settings.posed, *_expected(guessed)
+        some_steps = functools.partial(_by_picture, params, config, *prior, axes, *drawn, window, area, pulls)
         first = take(found.candidates, pick(found.candidates.pose, found.losses, count))
         for told in descend(some_steps, _along_axes(axes, first), free, steps, f"picture {size}"):
             found = _from_axes(axes, told, start["shape"] if "shape" in fixed else None)
@@ -155,13 +172,25 @@ def grids(prior: tuple[dict, PriorConfig], latent: jax.Array) -> jax.Array:
     return _decode(prior[0], prior[1], latent)
 
 
-def count_shape_reports(settings: ShapeSettings) -> int:
-    """How often :func:`fit_shape_steps` tells what it found."""
-    return 3 + sum(-(-steps // CHUNK) for steps in settings.steps[1:])
+def is_guessed(guess: tuple | None, start: dict) -> bool:
+    """Whether a fit that is given this begins with what is guessed, not with a search."""
+    return guess is not None and "shape" not in start
 
 
-def _resize_both(picture, mask, size: int) -> tuple[jax.Array, jax.Array]:
-    return resize(picture, size), resize(mask, size)
+def count_shape_reports(settings: ShapeSettings, guessed: bool) -> int:
+    """How often :func:`fit_shape_steps` tells what it found; ``guessed`` is what :func:`is_guessed` says."""
+    return (2 if guessed else 3) + sum(-(-steps // CHUNK) for steps in settings.steps[1:])
+
+
+def _crop_both(picture, mask, window, size: int) -> tuple[jax.Array, jax.Array]:
+    return crop(picture, window, size, 1.0), crop(mask, window, size, 0.0)
+
+
+def _expected(guessed: _Guess | None) -> tuple[jax.Array, jax.Array]:
+    """Pose vectors ``[K, 7]``, the nearest of which in azimuth is expected, and by how much they may be off ``[7]``."""
+    if guessed is not None:
+        return guessed.poses, jnp.asarray(_NEAR_GUESS)
+    return jnp.zeros((1, 7)).at[:, 6].set(unknowns.FIRST_DISTANCE), jnp.asarray(_UPRIGHT)
 
 
 def _check_prior(config: PriorConfig, guess, settings: ShapeSettings) -> None:
@@ -174,55 +203,62 @@ def _check_prior(config: PriorConfig, guess, settings: ShapeSettings) -> None:
         raise InputError(f"guess: expected {wanted}, got {guess[1].latent}; use the guess of this prior")
 
 
-def _search(prior, mask, settings: ShapeSettings, start: dict, guessed: _Guess | None, channels: int) -> Fit:
-    """The best of the gallery's shapes, seen from different sides, and what was guessed."""
-    latents = _shapes(prior[0], settings.shapes, start, guessed)
+def _begin(guessed: _Guess, start: dict, channels: int) -> Fit:
+    """The guessed shape in its likeliest views; the loss is how unlikely they are, nats."""
+    poses = guessed.poses[:_GUESSED]
+    latents = jnp.broadcast_to(guessed.latent, (len(poses), len(guessed.latent)))
+    return ranked(_unlit(poses, latents, start, channels), -guessed.log_probability[: len(poses)], "guess")
+
+
+def _search(prior, mask, settings: ShapeSettings, start: dict, channels: int) -> Fit:
+    """The best of the gallery's shapes, or the one that is given, seen from different sides."""
+    gallery = prior[0]["gallery"]
+    latents = gallery[:: max(1, len(gallery) // settings.shapes)][: settings.shapes]
+    if "shape" in start:
+        latents = jnp.asarray(start["shape"], jnp.float32)[None]
     given = "pose" in start
     poses = unknowns.from_pose(start["pose"])[None] if given else upright(settings.azimuths, _ELEVATION)
     small = resize(mask, settings.sizes[0])[..., 0]
     vectors, losses = jax.tree.map(jnp.concatenate, _compare(*prior, small, latents, poses, not given))
-    count = settings.candidates[0]
-    chosen = jnp.argsort(losses)[:count] if given else pick(vectors, losses, count)
+    chosen = jnp.argsort(losses)[: settings.kept] if given else pick(vectors, losses, settings.kept)
     vectors, losses, shapes = vectors[chosen], losses[chosen], latents[chosen // len(poses)]
-    if guessed is not None:
-        latent, poses = guessed.latent, guessed.poses[:_GUESSED]
-        seen = jax.tree.map(lambda x: x[0], _compare(*prior, small, latent[None], poses, True))
-        kept = max(0, count - len(poses))  # of the gallery's; what was guessed is always among those that are refined
-        vectors, losses = (jnp.concatenate([new, old[:kept]]) for new, old in zip(seen, (vectors, losses), strict=True))
-        shapes = jnp.concatenate([jnp.broadcast_to(latent, (len(poses), len(latent))), shapes[:kept]])
+    return ranked(_unlit(vectors, shapes, start, channels), losses, "search")
+
+
+def _unlit(poses, latents, start: dict, channels: int) -> Unknowns:
+    """Candidates whose light and albedo are not known yet, unless they are given."""
     held = candidates.given(start)
     light = jnp.asarray(_FIRST_LIGHT) if held["light"] is None else held["light"]
     albedo = jnp.ones(channels) if held["albedo"] is None else held["albedo"]
-    alike = lambda x: jnp.broadcast_to(x, (len(vectors), *x.shape))  # noqa: E731
-    return ranked(Unknowns(vectors, alike(light), alike(albedo), shapes), losses, "search")
+    alike = lambda x: jnp.broadcast_to(x, (len(poses), *x.shape))  # noqa: E731
+    return Unknowns(poses, alike(light), alike(albedo), latents)
 
 
-def _shapes(prior: dict, count: int, start: dict, guessed: _Guess | None) -> jax.Array:
-    """Latents ``[K, L]`` to compare, the nearest to the guess first if there is one."""
-    if "shape" in start:
-        return jnp.asarray(start["shape"], jnp.float32)[None]
-    gallery = prior["gallery"]
-    if guessed is None:
-        return gallery[:: max(1, len(gallery) // count)][:count]
-    _, spread = shape_prior.usual(prior)
-    distances = jnp.mean(((gallery - guessed.latent[None]) / spread[None]) ** 2, axis=1)
-    return gallery[jnp.argsort(distances)[:count]]
-
-
-def _guess(prior: dict, guess: tuple[dict, GuessConfig], picture, mask) -> _Guess:
+def _guess(prior: dict, guess: tuple[dict, GuessConfig], picture, mask, start: dict) -> _Guess:
     look = first_guess.crop(np.asarray(picture), np.asarray(mask))
     found = _see(*guess, look[None])
     order = jnp.argsort(-found.log_odds[0])
-    angles = found.angles[0, order]
-    vectors = jnp.zeros((len(angles), 7)).at[:, :3].set(angles).at[:, 6].set(unknowns.FIRST_DISTANCE)
+    vectors = unknowns.clip_pose(first_guess.to_frame(found.poses[0, order], first_guess.square(np.asarray(mask))))
     mean, spread = shape_prior.usual(prior)
-    return _Guess(mean + spread * found.latent[0], vectors, jax.nn.log_softmax(found.log_odds[0])[order])
+    latent = mean + spread * found.latent[0]
+    if "pose" in start:
+        return _Guess(latent, unknowns.from_pose(start["pose"])[None], jnp.zeros(1))
+    return _Guess(latent, vectors, jax.nn.log_softmax(found.log_odds[0])[order])
 
 
 def _surprise(guessed: _Guess, poses) -> jax.Array:
     """Minus the logarithm of how likely the guess takes the views of pose vectors ``[N, 7]``, by azimuth: ``[N]``."""
-    apart = jnp.mod(poses[:, None, 0] - guessed.poses[None, :, 0] + jnp.pi, 2.0 * jnp.pi) - jnp.pi
-    return -guessed.log_probability[jnp.argmin(jnp.abs(apart), axis=1)]
+    return -guessed.log_probability[jax.vmap(_nearest, (0, None))(poses, guessed.poses)]
+
+
+def _nearest(pose, poses) -> jax.Array:
+    """Which of pose vectors ``[K, 7]`` is nearest in azimuth to one ``[7]``."""
+    return jnp.argmin(jnp.abs(_half_turn(pose[0] - poses[:, 0])))
+
+
+def _half_turn(angle) -> jax.Array:
+    """The same angle between minus half a turn and half a turn."""
+    return jnp.mod(angle + jnp.pi, 2.0 * jnp.pi) - jnp.pi
 
 
 def upright(azimuths: int, elevations: tuple[float, ...]) -> jax.Array:
@@ -291,25 +327,29 @@ def _refine_poses(prior, prior_config, mask, found, free, steps):
 
 
 @functools.partial(jax.jit, static_argnums=(1, 3))
-def _judge(params, config, prior, prior_config, picture, mask, found, held):
+def _judge(params, config, prior, prior_config, picture, mask, found, held, window):
     def one(point):
         grid = voxels(prior, prior_config, point.latent)
-        judged, loss = photometric.judge(params, config, grid, picture, mask, point.pose, **held)
+        judged, loss = photometric.judge(params, config, grid, picture, mask, point.pose, **held, window=window)
         return judged.replace(latent=point.latent), loss
 
     return one_by_one(one, found)
 
 
 @functools.partial(jax.jit, static_argnums=(1, 3))
-def _by_picture(params, config, prior, prior_config, principal, picture, mask, typical, state, free, done, share):
+def _by_picture(
+    params, config, prior, prior_config, principal, picture, mask, window, area, pulls, state, free, done, share
+):
     """Descent with latents told along the prior's principal axes, in which shapes that it knows are unit normal."""
     mean, axes = principal
+    typical, posed, poses, deviations = pulls
 
-    def loss(point, _):
+    def loss(point, first):
         grid = voxels(prior, prior_config, mean + axes @ point.latent)
         unusual = jnp.mean(point.latent**2)  # far from any shape the prior decodes fog
-        roll, distance = point.pose[2] / _ROLL, (point.pose[6] - unknowns.FIRST_DISTANCE) / unknowns.FIRST_DISTANCE
-        pulls = unusual + _POSE_SHARE * (roll**2 + distance**2)
-        return photometric.cost(params, config, grid, picture, mask, point) + typical * pulls
+        off = point.pose - poses[_nearest(first.pose, poses)]
+        off = off.at[:3].set(_half_turn(off[:3])) / deviations
+        error = area * photometric.cost(params, config, grid, picture, mask, point, window)
+        return error + typical * unusual + posed * jnp.sum(off**2)
 
     return steps_of_all(loss, _RATES, state, free, done, share)

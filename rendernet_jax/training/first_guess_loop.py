@@ -14,6 +14,8 @@ from rendernet_jax import first_guess, shape_prior
 from rendernet_jax.data import guess_views
 from rendernet_jax.errors import InputError
 from rendernet_jax.first_guess import GuessConfig
+from rendernet_jax.shape_prior import PriorConfig
+from rendernet_jax.training.shape_prior_step import sum_cells
 from rendernet_jax.training.step import AXIS, advance, fresh_state, make_optimizer
 from rendernet_jax.training.task_loop import Task, train_task
 from rendernet_jax.weights import save_weights
@@ -22,7 +24,10 @@ _TOGETHER = 8  # grids that are encoded or decoded at once
 _SCORED = 320  # pictures of unseen shapes
 _SHADELESS = 0.15  # share of the pictures that show a silhouette alone
 _BLURRED = 0.3  # share of the pictures that are blurred, as small photos are once they are enlarged
-_ANGLE_WEIGHT = 5.0
+_DECODED = 3  # one in so many pictures of a batch is compared by the cells of its guess, too, which takes longest
+# Of squares of what a pose misses, in the order of inverse.unknowns.POSE: a few degrees matter, or hundredths.
+_POSE_WEIGHTS = (20.0, 20.0, 20.0, 100.0, 100.0, 100.0, 20.0)
+_LATENT_WEIGHT, _CELLS_WEIGHT = 0.2, 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +49,7 @@ class Samples:
 
     def __init__(self, grids, views, prior: tuple):
         """``grids`` is a ``data.shape_grids.GridSet``, ``views`` its shapes', ``prior`` what ``load_prior`` returns."""
-        self._views = views
+        self._views, self._grids = views, grids
         encode = jax.jit(functools.partial(shape_prior.encode, prior[0], prior[1]))
         mean, spread = map(np.asarray, shape_prior.usual(prior[0]))
         latents = []
@@ -60,17 +65,19 @@ class Samples:
         samples = []
         for index in map(int, indices):
             number = rng.integers(len(self._views[index]))
-            view, angles = self._views[index][number], self._views[index].angles[number]
+            view, pose = self._views[index][number], self._views[index].poses[number]
             mirrored = int(mirroring and rng.random() < 0.5)
             if mirrored:
-                view, angles = guess_views.mirror(view, angles)
+                view, pose = guess_views.mirror(view, pose)
             if rng.random() < _BLURRED:
                 view = _blur(_blur(view).swapaxes(0, 1)).swapaxes(0, 1)
             light = (rng.uniform(-1.2, 1.2), rng.uniform(-0.3, 1.3))
             picture = guess_views.light(view, light, rng.uniform(0.05, 0.5))
             if rng.random() < _SHADELESS:
                 picture[..., 1] = 0.5 * picture[..., 0]
-            samples.append({"picture": picture, "latent": self._latents[index, mirrored], "angles": angles})
+            cells = self._grids.cells(index)
+            cells = np.packbits(cells[::-1] if mirrored else cells)
+            samples.append({"picture": picture, "latent": self._latents[index, mirrored], "pose": pose, "cells": cells})
         return {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
 
 
@@ -80,32 +87,45 @@ def _blur(picture: np.ndarray) -> np.ndarray:
     return 0.25 * padded[:-2] + 0.5 * picture + 0.25 * padded[2:]
 
 
-def losses(found: first_guess.Guess, config: GuessConfig, batch: dict, importance: jax.Array) -> dict[str, jax.Array]:
-    """Parts of the loss, means over a batch: squares of what latent and angles miss, cross-entropy of the sector.
+def losses(found: first_guess.Guess, config: GuessConfig, batch: dict, prior: tuple) -> dict[str, jax.Array]:
+    """Parts of the loss, means over a batch.
 
-    ``importance [L]`` is what each number of the latent counts for.
+    ``latent``: squares of what it misses, weighted by how much each number counts for. ``cells``: one minus the soft
+    overlap of what is decoded from it with the set cells. The latter makes it one shape out of those that the picture
+    may show, where squares alone make it their mean, which decodes fog. ``sector``: cross-entropy; ``pose``: weighted
+    squares of what the pose in the true sector misses.
     """
-    sector = first_guess.sector(config, batch["angles"][:, 0])
-    angles = jnp.take_along_axis(found.angles, sector[:, None, None], axis=1)[:, 0]
-    turned = angles - batch["angles"]
-    turned = turned.at[:, 0].set(jnp.mod(turned[:, 0] + jnp.pi, 2.0 * jnp.pi) - jnp.pi)
+    sector = first_guess.sector(config, batch["pose"][:, 0])
+    missed = jnp.take_along_axis(found.poses, sector[:, None, None], axis=1)[:, 0] - batch["pose"]
+    missed = missed.at[:, 0].set(jnp.mod(missed[:, 0] + jnp.pi, 2.0 * jnp.pi) - jnp.pi)
+    importance, decoded = shape_prior.importance(prior[0])[None], -(-len(sector) // _DECODED)
     return {
-        "latent": jnp.mean(importance[None] * (found.latent - batch["latent"]) ** 2),
+        "latent": jnp.mean(importance * (found.latent - batch["latent"]) ** 2),
+        "cells": jnp.mean(_cells_missed(*prior, found.latent[:decoded], batch["cells"][:decoded])),
         "sector": jnp.mean(optax.losses.softmax_cross_entropy_with_integer_labels(found.log_odds, sector)),
-        "angles": jnp.mean(jnp.sum(turned**2, axis=1)),
+        "pose": jnp.mean(jnp.sum(jnp.asarray([_POSE_WEIGHTS]) * missed**2, axis=1)),
     }
 
 
-def make_step(config: GuessConfig, recipe: GuessRecipe, importance: np.ndarray, axis: str | None = AXIS):
-    """``step(state, batch) -> (state, metrics)``, pure; gradients are averaged over ``axis`` if given.
+def _cells_missed(params: dict, config: PriorConfig, latent, packed) -> jax.Array:
+    """One minus the overlap of set cells ``[B, G^3 / 8]``, packed, and the chances that what is decoded is set."""
+    mean, spread = shape_prior.usual(params)
+    logits = shape_prior.decode_logits(params, config, mean[None] + spread[None] * latent).reshape(len(latent), -1)
+    edge = shape_prior.SET_FROM[config.occupancy]
+    chance, cells = jax.nn.sigmoid(logits - np.log(edge / (1.0 - edge))), jnp.unpackbits(packed, axis=1)
+    cells = cells[:, : chance.shape[1]].astype(jnp.float32)
+    both = sum_cells(chance * cells)
+    return 1.0 - (both + 1.0) / (sum_cells(chance) + sum_cells(cells) - both + 1.0)
 
-    ``importance`` is that of :func:`losses`.
-    """
+
+def make_step(config: GuessConfig, recipe: GuessRecipe, prior: tuple, axis: str | None = AXIS):
+    """``step(state, batch) -> (state, metrics)``, pure; gradients are averaged over ``axis`` if given."""
     optimizer = make_optimizer(recipe)
 
     def loss_fn(params, batch):
-        parts = losses(first_guess.guess(params, config, batch["picture"]), config, batch, importance)
-        return parts["latent"] + parts["sector"] + _ANGLE_WEIGHT * parts["angles"], parts
+        parts = losses(first_guess.guess(params, config, batch["picture"]), config, batch, prior)
+        weighted = _LATENT_WEIGHT * parts["latent"] + _CELLS_WEIGHT * parts["cells"]
+        return weighted + parts["sector"] + parts["pose"], parts
 
     def step(state, batch):
         (loss, parts), gradient = jax.value_and_grad(loss_fn, has_aux=True)(state["params"], batch)
@@ -126,6 +146,7 @@ def train_guess(
     folder: pathlib.Path,
     *,
     eval_every: int = 500,
+    warm_start: dict | None = None,
     inputs: dict | None = None,
     provenance: dict | None = None,
 ) -> dict:
@@ -136,15 +157,19 @@ def train_guess(
         collect: called without arguments once the folder is known to be this run's; returns the shapes, a
             :class:`rendernet_jax.data.shape_grids.GridSet`, and of each its
             :class:`rendernet_jax.data.guess_views.Views`, one or more.
-        inputs: what identifies shapes and prior, JSON values by name; a run is continued with equal ones only.
+        warm_start: parameters to begin with; what they lack begins anew.
+        inputs: what identifies shapes, prior and warm start, JSON values by name; a run is continued with equal ones
+            only.
         provenance: kept in weights.json.
 
     Returns:
         the last evaluation's figures, see :func:`score`.
 
     Raises:
-        InputError: there is nothing to validate on, or what ``train_task`` raises.
+        InputError: there is nothing to validate on, a warm start of other layers, or what ``train_task`` raises.
     """
+    first = {**first_guess.init(jax.random.key(recipe.seed), config), **(warm_start or {})}
+    first_guess.check_params(first, config)
 
     def prepare() -> Task:
         grids, views = collect()
@@ -152,7 +177,7 @@ def train_guess(
             raise InputError("shapes: expected at least one to validate on, got none; ask for two shapes or more")
         samples = Samples(grids, views, prior)
         training, chosen = grids.training, np.resize(grids.validation, _SCORED)
-        truth = np.stack([grids.cells(index) for index in chosen])  # the grids themselves are not needed any more
+        truth = np.stack([grids.cells(index) for index in chosen])
         unseen = samples.batch(np.random.default_rng([recipe.seed, 1]), chosen, mirroring=False)
 
         def batch(index, places):
@@ -161,8 +186,8 @@ def train_guess(
             return {name: leaf[places.start : places.stop] for name, leaf in whole.items()}
 
         return Task(
-            state=lambda: fresh_state(first_guess.init(jax.random.key(recipe.seed), config), make_optimizer(recipe)),
-            make_step=functools.partial(make_step, config, recipe, np.asarray(shape_prior.importance(prior[0]))),
+            state=lambda: fresh_state(first, make_optimizer(recipe)),
+            make_step=functools.partial(make_step, config, recipe, prior),
             batch=batch,
             examples=recipe.batch,
             score=lambda params, _: score(params, config, prior, unseen, truth),
@@ -180,14 +205,18 @@ def score(params: dict, config: GuessConfig, prior: tuple, batch: dict, cells: n
     Returns:
         ``iou`` of what is decoded from the guessed latents with the true set cells ``[B, G, G, G, 1]``; ``latent``, the
         mean squared error; ``first`` and ``first_four``, how often the true sector is the likeliest, or among four;
-        ``both``, the sum of ``iou`` and ``first_four``, by which weights are chosen.
+        ``both``, the sum of ``iou`` and ``first_four``, by which weights are chosen; of the pose in the true sector,
+        medians of what it misses: ``azimuth`` and ``elevation`` in degrees, and of the ``scale`` the share.
     """
     found = _guess(params, config, batch["picture"])
     ious = []
     for first in range(0, len(cells), _TOGETHER):
         some = slice(first, first + _TOGETHER)
         ious.append(_overlap(prior[0], prior[1], found.latent[some], cells[some]))
-    sector = np.asarray(first_guess.sector(config, batch["angles"][:, 0]))
+    sector = np.asarray(first_guess.sector(config, batch["pose"][:, 0]))
+    missed = np.asarray(found.poses)[np.arange(len(sector)), sector] - batch["pose"]
+    missed[:, 0] = np.mod(missed[:, 0] + np.pi, 2.0 * np.pi) - np.pi
+    azimuth, elevation, _, scale, *_ = np.median(np.abs(missed), axis=0)
     likeliest = np.argsort(-np.asarray(found.log_odds), axis=1)
     iou, first_four = np.mean(np.concatenate(ious)), np.mean((likeliest[:, :4] == sector[:, None]).any(1))
     return {
@@ -196,6 +225,9 @@ def score(params: dict, config: GuessConfig, prior: tuple, batch: dict, cells: n
         "first": float(np.mean(likeliest[:, 0] == sector)),
         "first_four": float(first_four),
         "both": float(iou + first_four),
+        "azimuth": float(np.degrees(azimuth)),
+        "elevation": float(np.degrees(elevation)),
+        "scale": float(scale),
     }
 
 

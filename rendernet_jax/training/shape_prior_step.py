@@ -46,16 +46,16 @@ def grid_losses(logits: jax.Array, target: jax.Array) -> jax.Array:
     small = jnp.exp(-jnp.abs(logits))
     entropy = jnp.maximum(logits, 0.0) - logits * target + jnp.log(1.0 + small)
     probability = jnp.where(logits >= 0.0, 1.0, small) / (1.0 + small)
-    dice = (2.0 * _sums(probability * target) + 1.0) / (_sums(probability**2) + _sums(target**2) + 1.0)
-    return _sums(entropy) / _cells(target) + 1.0 - dice
+    dice = (2.0 * sum_cells(probability * target) + 1.0) / (sum_cells(probability**2) + sum_cells(target**2) + 1.0)
+    return sum_cells(entropy) / _cells(target) + 1.0 - dice
 
 
 def _cells(target: jax.Array) -> jax.Array:
     """Occupied cells ``[B]`` of grids ``[B, N]``, and a few more, so that the thinnest shapes do not outweigh all."""
-    return _sums(target) + _FEWEST * target.shape[1]
+    return sum_cells(target) + _FEWEST * target.shape[1]
 
 
-def _sums(cells: jax.Array) -> jax.Array:
+def sum_cells(cells: jax.Array) -> jax.Array:
     """``[B, N] -> [B]`` as a matrix product: what XLA merges into a sum on a CPU, it computes one number at a time."""
     return cells @ jnp.ones((cells.shape[1],), cells.dtype)
 

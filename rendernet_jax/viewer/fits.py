@@ -49,7 +49,7 @@ def _fit_shape(painter: Painter, photo: Photo) -> Iterator[Step]:
     network, target = (painter.params, painter.config), (photo.picture, photo.mask)
     steps = inverse.fit_shape_steps(*network, prior, *target, settings, guess=guess)
     voxels = lambda point: inverse.grids(prior, point.latent[None])  # noqa: E731
-    return follow(steps, inverse.count_shape_reports(settings), voxels)
+    return follow(steps, inverse.count_shape_reports(settings, guessed=True), voxels)
 
 
 def follow(
