@@ -75,7 +75,7 @@ def test_shape_is_found_in_a_picture_from_a_gallery_without_it(prior, params):
     picture, mask = jax.jit(lambda grid: photometric.draw_point(params, CONFIG, grid, point, 32))(wanted[None])
     mask = silhouettes(jnp.asarray(wanted)[None], pose, 32)[0][..., None]
     settings = inverse.ShapeSettings(
-        azimuths=12, sizes=(16, 16), pictures=(16, 32), steps=(4, 10, 40), candidates=(4, 2), typical=1e-5
+        azimuths=12, sizes=(16, 16), pictures=(16, 32), steps=(4, 10, 40), candidates=(4, 2), typical=(1e-5, 1e-5)
     )
     start, found = {"pose": pose.replace(azimuth=0.95)}, {}
     for told in inverse.fit_shape_steps(params, CONFIG, prior, picture, mask, settings, start=start):
@@ -201,7 +201,7 @@ def test_poses_are_held_near_what_is_guessed(prior, params):
     moved = {}
     for posed in (0.0, 1.0):
         settings = inverse.ShapeSettings(
-            sizes=(8, 16), pictures=(16, 32), steps=(2, 20, 10), candidates=(4, 2), posed=posed
+            sizes=(8, 16), pictures=(16, 32), steps=(2, 20, 10), candidates=(4, 2), posed=(posed, posed)
         )
         begun, *_, told = inverse.fit_shape_steps(params, CONFIG, prior, mask, mask, settings, guess=guess)
         off = np.asarray(told.candidates.pose)[:, None] - np.asarray(begun.candidates.pose)[None]

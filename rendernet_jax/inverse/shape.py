@@ -55,8 +55,9 @@ class ShapeSettings:
     pictures: tuple[int, int] = (128, 128)  # sizes of the pictures in which all are refined, then the best of them
     steps: tuple[int, int, int] = (8, 60, 120)  # by silhouettes, the pose alone; by pictures, in tens
     candidates: tuple[int, int] = (4, 2)  # how many are refined by pictures; the best of them
-    typical: float = 6e-4  # weight of how unusual the latent is, beside half the mean squared pixel of the frame
-    posed: float = 2e-4  # weight of how far a pose is from what was guessed, or from upright
+    # Weights, of all and of the best, beside half the mean squared pixel of the frame: of how unusual the latent is,
+    typical: tuple[float, float] = (6e-4, 2e-4)
+    posed: tuple[float, float] = (2e-4, 5e-5)  # and how far the pose is from the one guessed, or from upright
 
 
 class _Guess(NamedTuple):
@@ -140,9 +141,11 @@ def fit_shape_steps(
     found = ranked(judged, losses, "judge")
     yield found
     axes = shape_prior.principal_axes(prior[0])
-    for size, steps, count in zip(settings.pictures, settings.steps[1:], settings.candidates, strict=True):
+    weights = zip(settings.typical, settings.posed, strict=True)
+    stages = zip(settings.pictures, settings.steps[1:], settings.candidates, weights, strict=True)
+    for size, steps, count, pulls in stages:
         drawn = _crop_both(picture, mask, window, size)
-        pulls = settings.typical, settings.posed, *_expected(guessed)
+        pulls = *pulls, *_expected(guessed)
         some_steps = functools.partial(_by_picture, params, config, *prior, axes, *drawn, window, area, pulls)
         first = take(found.candidates, pick(found.candidates.pose, found.losses, count))
         for told in descend(some_steps, _along_axes(axes, first), free, steps, f"picture {size}"):
