@@ -92,6 +92,11 @@ def direction(azimuth, elevation) -> jax.Array:
     return jnp.stack([jnp.cos(e) * jnp.sin(a), jnp.sin(e), jnp.cos(e) * jnp.cos(a)], axis=-1)
 
 
+def half_turn(angle: jax.Array) -> jax.Array:
+    """The same angles ``[...]``, radians, from minus half a turn to half a turn."""
+    return jnp.mod(angle + jnp.pi, 2.0 * jnp.pi) - jnp.pi
+
+
 def rotation(pose: Pose) -> jax.Array:
     """World-to-camera rotation ``[..., 3, 3]`` of a pose; rows are right, up and back (roll included)."""
     pose = broadcast(pose)

@@ -105,6 +105,11 @@ def crop(picture, window: Window, size: int, beyond: float) -> jax.Array:
     return moved + beyond
 
 
+def crop_both(picture, mask, window: Window, size: int) -> tuple[jax.Array, jax.Array]:
+    """What a window shows of a picture on white ``[S, S, C]`` and of a mask ``[S, S, 1]``, as :func:`crop` does."""
+    return crop(picture, window, size, 1.0), crop(mask, window, size, 0.0)
+
+
 def prepare(picture, mask) -> tuple[jax.Array, jax.Array]:
     """The object alone on white, and its mask, ``[S, S, C]`` and ``[S, S, 1]``.
 

@@ -12,7 +12,7 @@ from rendernet_jax.config import Config
 from rendernet_jax.conv import one_by_one
 from rendernet_jax.errors import InputError
 from rendernet_jax.inverse import candidates, photometric, silhouette, unknowns
-from rendernet_jax.inverse.candidates import Fit, crop, different, pick, ranked, surround, take
+from rendernet_jax.inverse.candidates import Fit, crop, crop_both, different, pick, ranked, surround, take
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.voxels import Window
 
@@ -117,7 +117,7 @@ def fit_steps(
     free = Unknowns(*(jnp.float32(name not in fixed) for name in ("pose", "light", "albedo")))
     window = surround(mask)
     poses = _first_poses(grid, mask, window, settings, start, fixed)
-    small = _crop_both(picture, mask, window, settings.sizes[0])
+    small = crop_both(picture, mask, window, settings.sizes[0])
     found, losses = judge_all(params, config, grid, *small, poses, candidates.given(start), window)
     chosen = pick(found.pose, losses, _TOLD)
     found = Fit(take(found, chosen), losses[chosen], "judge")
@@ -125,7 +125,7 @@ def fit_steps(
         raise InputError("start: expected a pose at which the object meets the mask, got none; correct it")
     yield found
     for size, steps, count in zip(settings.sizes, settings.steps, settings.candidates, strict=True):
-        resized = _crop_both(picture, mask, window, size)
+        resized = crop_both(picture, mask, window, size)
         for done in range(0, steps, _CHUNK):
             first = take(found.candidates, slice(count))
             moved = _refine(params, config, grid, *resized, first, free, min(_CHUNK, steps - done), window)
@@ -179,10 +179,6 @@ def search_by_silhouette(grid, mask, window: Window, starts: int) -> tuple[jax.A
     twins = jnp.tile(best, (1, _TWINS[1], 1)).at[..., 0].add(_turns(silhouette.opaque(grid, _COARSE))).reshape(-1, 7)
     more, more_losses = _refine_by_silhouette(grid, mask, window, jnp.concatenate([moved, twins]), _FINE, _STEPS[1])
     return jnp.concatenate([vectors, more]), jnp.concatenate([losses, more_losses])
-
-
-def _crop_both(picture, mask, window: Window, size: int) -> tuple[jax.Array, jax.Array]:
-    return crop(picture, window, size, 1.0), crop(mask, window, size, 0.0)
 
 
 # --- compiled once for each size and number of steps ------------------------------------------------------------------

@@ -15,12 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from rendernet_jax import first_guess, shape_prior
+from rendernet_jax.camera import half_turn
 from rendernet_jax.config import Config
 from rendernet_jax.conv import one_by_one
 from rendernet_jax.errors import InputError
 from rendernet_jax.first_guess import GuessConfig
 from rendernet_jax.inverse import candidates, photometric, silhouette, unknowns
-from rendernet_jax.inverse.candidates import Fit, crop, pick, ranked, resize, surround, take
+from rendernet_jax.inverse.candidates import Fit, crop_both, pick, ranked, resize, surround, take
 from rendernet_jax.inverse.descent import CHUNK, descend, steps_of_all
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.shape_prior import PriorConfig
@@ -133,7 +134,7 @@ def fit_shape_steps(
         yield found
     window = surround(mask, _MARGIN)
     area = (0.5 * window.extent) ** 2  # of the frame
-    drawn = _crop_both(picture, mask, window, settings.pictures[0])
+    drawn = crop_both(picture, mask, window, settings.pictures[0])
     judged, losses = _judge(params, config, *prior, *drawn, found.candidates, candidates.given(start), window)
     losses = area * losses
     if guessed is not None:
@@ -144,7 +145,7 @@ def fit_shape_steps(
     weights = zip(settings.typical, settings.posed, strict=True)
     stages = zip(settings.pictures, settings.steps[1:], settings.candidates, weights, strict=True)
     for size, steps, count, pulls in stages:
-        drawn = _crop_both(picture, mask, window, size)
+        drawn = crop_both(picture, mask, window, size)
         pulls = *pulls, *_expected(guessed)
         some_steps = functools.partial(_by_picture, params, config, *prior, axes, *drawn, window, area, pulls)
         first = take(found.candidates, pick(found.candidates.pose, found.losses, count))
@@ -183,10 +184,6 @@ def is_guessed(guess: tuple | None, start: dict) -> bool:
 def count_shape_reports(settings: ShapeSettings, guessed: bool) -> int:
     """How often :func:`fit_shape_steps` tells what it found; ``guessed`` is what :func:`is_guessed` says."""
     return (2 if guessed else 3) + sum(-(-steps // CHUNK) for steps in settings.steps[1:])
-
-
-def _crop_both(picture, mask, window, size: int) -> tuple[jax.Array, jax.Array]:
-    return crop(picture, window, size, 1.0), crop(mask, window, size, 0.0)
 
 
 def _expected(guessed: _Guess | None) -> tuple[jax.Array, jax.Array]:
@@ -256,12 +253,7 @@ def _surprise(guessed: _Guess, poses) -> jax.Array:
 
 def _nearest(pose, poses) -> jax.Array:
     """Which of pose vectors ``[K, 7]`` is nearest in azimuth to one ``[7]``."""
-    return jnp.argmin(jnp.abs(_half_turn(pose[0] - poses[:, 0])))
-
-
-def _half_turn(angle) -> jax.Array:
-    """The same angle between minus half a turn and half a turn."""
-    return jnp.mod(angle + jnp.pi, 2.0 * jnp.pi) - jnp.pi
+    return jnp.argmin(jnp.abs(half_turn(pose[0] - poses[:, 0])))
 
 
 def upright(azimuths: int, elevations: tuple[float, ...]) -> jax.Array:
@@ -351,7 +343,7 @@ def _by_picture(
         grid = voxels(prior, prior_config, mean + axes @ point.latent)
         unusual = jnp.mean(point.latent**2)  # far from any shape the prior decodes fog
         off = point.pose - poses[_nearest(first.pose, poses)]
-        off = off.at[:3].set(_half_turn(off[:3])) / deviations
+        off = off.at[:3].set(half_turn(off[:3])) / deviations
         error = area * photometric.cost(params, config, grid, picture, mask, point, window)
         return error + typical * unusual + posed * jnp.sum(off**2)
 

@@ -11,6 +11,7 @@ import optax
 from tqdm import tqdm
 
 from rendernet_jax import first_guess, shape_prior
+from rendernet_jax.camera import half_turn
 from rendernet_jax.data import guess_views
 from rendernet_jax.errors import InputError
 from rendernet_jax.first_guess import GuessConfig
@@ -96,8 +97,7 @@ def losses(found: first_guess.Guess, config: GuessConfig, batch: dict, prior: tu
     squares of what the pose in the true sector misses.
     """
     sector = first_guess.sector(config, batch["pose"][:, 0])
-    missed = jnp.take_along_axis(found.poses, sector[:, None, None], axis=1)[:, 0] - batch["pose"]
-    missed = missed.at[:, 0].set(jnp.mod(missed[:, 0] + jnp.pi, 2.0 * jnp.pi) - jnp.pi)
+    missed = _pose_missed(found, sector, batch["pose"])
     importance, decoded = shape_prior.importance(prior[0])[None], -(-len(sector) // _DECODED)
     return {
         "latent": jnp.mean(importance * (found.latent - batch["latent"]) ** 2),
@@ -105,6 +105,12 @@ def losses(found: first_guess.Guess, config: GuessConfig, batch: dict, prior: tu
         "sector": jnp.mean(optax.losses.softmax_cross_entropy_with_integer_labels(found.log_odds, sector)),
         "pose": jnp.mean(jnp.sum(jnp.asarray([_POSE_WEIGHTS]) * missed**2, axis=1)),
     }
+
+
+def _pose_missed(found: first_guess.Guess, sector, poses) -> jax.Array:
+    """By how much poses ``[B, 7]`` guessed in the sectors ``[B]`` are off, azimuths by half a turn at most."""
+    missed = jnp.take_along_axis(found.poses, sector[:, None, None], axis=1)[:, 0] - poses
+    return missed.at[:, 0].set(half_turn(missed[:, 0]))
 
 
 def _cells_missed(params: dict, config: PriorConfig, latent, packed) -> jax.Array:
@@ -214,9 +220,7 @@ def score(params: dict, config: GuessConfig, prior: tuple, batch: dict, cells: n
         some = slice(first, first + _TOGETHER)
         ious.append(_overlap(prior[0], prior[1], found.latent[some], cells[some]))
     sector = np.asarray(first_guess.sector(config, batch["pose"][:, 0]))
-    missed = np.asarray(found.poses)[np.arange(len(sector)), sector] - batch["pose"]
-    missed[:, 0] = np.mod(missed[:, 0] + np.pi, 2.0 * np.pi) - np.pi
-    azimuth, elevation, _, scale, *_ = np.median(np.abs(missed), axis=0)
+    azimuth, elevation, _, scale, *_ = np.median(np.abs(_pose_missed(found, sector, batch["pose"])), axis=0)
     likeliest = np.argsort(-np.asarray(found.log_odds), axis=1)
     iou, first_four = np.mean(np.concatenate(ious)), np.mean((likeliest[:, :4] == sector[:, None]).any(1))
     return {
