@@ -14,6 +14,7 @@ import numpy as np
 from rendernet_jax import inverse, retrieval, shape_prior, weights
 from rendernet_jax.config import Config
 from rendernet_jax.data import shape_grids
+from rendernet_jax.data.references import surface_of
 from rendernet_jax.errors import InputError
 from rendernet_jax.fit_scores import Found, Method
 from rendernet_jax.fit_targets import Target
@@ -70,7 +71,7 @@ class _Grids(Sequence):
 
 
 def known_methods(params: dict, config: Config, names: Sequence[str], seed: int) -> dict[str, Method]:
-    """Methods, by name, that are given the target's coverage grid.
+    """Methods, by name, that are given the target's coverage grid, and for its light the mesh.
 
     Args:
         params, config: a network with the heads normal and mask.
@@ -120,11 +121,12 @@ def unknown_methods(
 
 
 def _fit_known(params: dict, config: Config, name: str, seed: int, target: Target, index: int) -> Found:
+    surface = None if target.make is None else surface_of(target.make())
     began = time.perf_counter()
-    elevation = float(target.light.elevation)
+    given = {"light_elevation": float(target.light.elevation), "surface": surface}
     seen = target.picture, target.mask, target.grid
     own = zlib.crc32(f"{seed} {target.name}".encode())
-    fit = jax.block_until_ready(schedules.fit_known(name, params, config, *seen, seed=own, light_elevation=elevation))
+    fit = jax.block_until_ready(schedules.fit_known(name, params, config, *seen, seed=own, **given))
     seconds = time.perf_counter() - began
     return Found(fit.pose, fit.light, np.asarray(fit.best.albedo), target.grid, seconds, index == 0, given=True)
 

@@ -57,6 +57,7 @@ class Target:
     new_pictures: np.ndarray  # [8, S, S, 1] from new_views(pose), under the same light in camera axes
     new_masks: np.ndarray  # [8, S, S, 1]
     symmetries: tuple[int, ...]  # degrees, see symmetries()
+    make: Callable[[], Mesh] | None = None  # as the subject's, if there is a mesh
 
 
 # --- what is shown ----------------------------------------------------------------------------------------------------
@@ -142,6 +143,7 @@ def load_target(path: pathlib.Path, subject: Subject) -> Target:
         new_pictures=kept["pictures"][1:],
         new_masks=kept["masks"][1:],
         symmetries=tuple(int(angle) for angle in kept["symmetries"]),
+        make=subject.make,
     )
 
 

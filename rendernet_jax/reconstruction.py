@@ -19,6 +19,7 @@ from rendernet_jax.data.inputs import Object, read_object
 from rendernet_jax.data.marching_cubes import coloured_surface, with_thin_parts
 from rendernet_jax.data.meshes import save_mesh
 from rendernet_jax.data.photo import Photo, load_photo, paste_back
+from rendernet_jax.data.references import surface_of
 from rendernet_jax.data.sheet import save_gif, save_png, to_bytes
 from rendernet_jax.data.voxel_files import write_voxels
 from rendernet_jax.data.voxelise import voxelise
@@ -164,7 +165,8 @@ def _prepare(job: Job) -> _Problem:
         steps = inverse.fit_2018(params, config, *target, grid, seed=job.seed, **known)
         return _Problem(photo, steps, inverse.ROUNDS, shape, lambda point: grid, network)
     settings = dataclasses.replace(inverse.Settings(), starts=job.starts)
-    steps = inverse.fit_steps(params, config, *target, grid, settings, start=start, fixed=job.fixed)
+    surface = None if shape.mesh is None else surface_of(shape.mesh)
+    steps = inverse.fit_steps(params, config, *target, grid, settings, start=start, fixed=job.fixed, surface=surface)
     return _Problem(photo, steps, inverse.count_reports(settings), shape, lambda point: grid, network)
 
 

@@ -8,17 +8,20 @@ Host-side NumPy. A scene is built once for a mesh and traced from many poses::
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from rendernet_jax.camera import Light, Pose
 from rendernet_jax.data.materials import surface_colors
+from rendernet_jax.data.meshes import Mesh
 from rendernet_jax.data.optional import import_open3d
 from rendernet_jax.data.raycast import FRAME, Hits, Scene, build_scene, camera_axes, cast_view, direction, scalar
 from rendernet_jax.errors import InputError
 from rendernet_jax.shading import OUTPUTS
+from rendernet_jax.voxels import Window
 
-__all__ = ["CHANNELS", "Scene", "build_scene", "reference_pictures", "trace"]
+__all__ = ["CHANNELS", "Scene", "build_scene", "reference_pictures", "surface_of", "trace"]
 
 CHANNELS = {"mask": 1, "normal": 3, "depth": 1, "contour": 1, "ao": 1, "albedo": 3}
 
@@ -86,6 +89,22 @@ def trace(
         "albedo": lambda: mean(surface_colors(scene.mesh, hits.face, hits.uv), 1.0),
     }
     return {name: makers[name]().astype(np.float32, copy=False) for name in channels}
+
+
+def surface_of(mesh: Mesh) -> Callable[[Pose, Window, int], tuple[np.ndarray, np.ndarray]]:
+    """What the surface of a mesh shows: ``(pose, window, size)`` -> normals and covered fraction ``[size, size, c]``.
+
+    The pose has no batch axes; what is returned is as in :func:`trace`.
+    """
+    scene = build_scene(mesh)
+
+    def surface(pose: Pose, window: Window, size: int) -> tuple[np.ndarray, np.ndarray]:
+        half = 0.5 * float(window.extent)
+        square = (float(window.left) + half, float(window.top) - half, half)
+        traced = trace(scene, pose, size, ("normal", "mask"), window=square)
+        return traced["normal"], traced["mask"]
+
+    return surface
 
 
 def reference_pictures(

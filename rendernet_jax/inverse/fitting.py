@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,8 @@ _MOVED = 3  # of the best poses: tried from the other distance, too
 _STEPS = (6, 8)  # of refinement by silhouette
 _TWINS = (2, 3)  # of this many of the best poses, this many turns of the object that look most like it
 _TOLD = 5  # different candidates that are left when the network has judged them
+# Pixels of a mesh across whose edges normals differ so much that their mean is shorter than this count for little.
+_ONE_FACE, _EDGES = 0.98, 0.01
 _CHUNK = 2  # steps of refinement between two reports
 
 
@@ -82,6 +84,7 @@ def fit_steps(
     *,
     start: dict | None = None,
     fixed: tuple[str, ...] = (),
+    surface: Callable | None = None,
 ) -> Iterator[Fit]:
     """Find pose, light and albedo of a known shape in a picture, and tell what is found on the way.
 
@@ -99,6 +102,8 @@ def fit_steps(
         start: ``pose``, ``light`` or ``albedo`` to begin with (:class:`Pose`, :class:`Light`, ``[C]``); nothing is
             searched if it holds a pose.
         fixed: names out of these three that stay as ``start`` gives them.
+        surface: what :func:`rendernet_jax.data.references.surface_of` returns, where there is a mesh of the shape.
+            Light and albedo are then those that suit its normals: the network's are far off on thin parts.
 
     Yields:
         the candidates after each stage, the best first; in the end different poses, their losses at the last size.
@@ -135,7 +140,11 @@ def fit_steps(
             joined = jax.tree.map(join, refined.candidates, found.candidates)
             found = Fit(joined, join(refined.losses, found.losses), f"refine {size}")
             yield found
-    compared, losses = _compare(params, config, grid, *resized, found.candidates, tuple(start), window)
+    known = tuple(start)
+    if surface is not None:
+        lit = _light_surface(surface, found.candidates, *resized, window, candidates.given(start))
+        found, known = found.replace(candidates=lit), ("light", "albedo")
+    compared, losses = _compare(params, config, grid, *resized, found.candidates, known, window)
     chosen = different(compared.pose, losses, len(losses))
     yield Fit(take(compared, chosen), losses[chosen], "compare")
 
@@ -181,9 +190,24 @@ def search_by_silhouette(grid, mask, window: Window, starts: int) -> tuple[jax.A
     return jnp.concatenate([vectors, more]), jnp.concatenate([losses, more_losses])
 
 
+def _light_surface(surface: Callable, found: Unknowns, picture, mask, window: Window, held: dict) -> Unknowns:
+    """Candidates ``[K, ...]`` with the lights and albedos that suit the true normals, unless they are held."""
+    lit = []
+    for pose in found.pose:
+        normal, covered = surface(unknowns.to_pose(pose), window, len(picture))
+        edges = np.linalg.norm(normal, axis=-1, keepdims=True) < _ONE_FACE
+        weight = mask * covered * np.where(edges | (covered < 1.0), _EDGES, 1.0)
+        lit.append(_fit_light(normal, weight, picture, held["light"]))
+    light, albedo = (jnp.stack(each) for each in zip(*lit, strict=True))
+    if held["albedo"] is not None:
+        albedo = jnp.broadcast_to(held["albedo"], albedo.shape)
+    return found.replace(light=light, albedo=jnp.clip(albedo, *unknowns.ALBEDO))
+
+
 # --- compiled once for each size and number of steps ------------------------------------------------------------------
 
 _scan = jax.jit(silhouette.search)
+_fit_light = jax.jit(photometric.fit_light)
 _turns = jax.jit(functools.partial(silhouette.turns, count=_TWINS[1]))
 
 

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,16 @@ _RATES = Unknowns(pose=np.asarray([0.3, 0.3, 0.3, 0.05, 0.05, 0.05, 0.05], np.fl
 
 
 def fit_known(
-    method: str, params: dict, config: Config, picture, mask, grid, *, seed: int = 0, light_elevation: float = 0.7
+    method: str,
+    params: dict,
+    config: Config,
+    picture,
+    mask,
+    grid,
+    *,
+    seed: int = 0,
+    light_elevation: float = 0.7,
+    surface: Callable | None = None,
 ) -> Fit:
     """One fit of a known shape by one of the methods :data:`KNOWN`.
 
@@ -38,6 +47,7 @@ def fit_known(
         params, config, picture, mask, grid: as for ``fit``, which says what is raised, too.
         seed: of the random starts.
         light_elevation: radians, given to the schedule of 2018 alone.
+        surface: of the shape's mesh, for ``default`` and ``one-start``; see :func:`rendernet_jax.inverse.fit_steps`.
 
     Raises:
         InputError: an unknown method.
@@ -47,14 +57,14 @@ def fit_known(
     if method == "one-start":
         azimuth = np.random.default_rng(seed).uniform(-math.pi, math.pi)
         start = {"pose": _CENTRE.replace(azimuth=jnp.float32(azimuth))}
-        return fit(params, config, picture, mask, grid, start=start)
+        return fit(params, config, picture, mask, grid, start=start, surface=surface)
     if method == "silhouette":
         return fit_by_silhouette(params, config, picture, mask, grid)
     if method == "paper":
         for found in fit_2018(params, config, picture, mask, grid, seed=seed, light_elevation=light_elevation):  # noqa: B007
             pass
         return found
-    return fit(params, config, picture, mask, grid)
+    return fit(params, config, picture, mask, grid, surface=surface)
 
 
 def fit_by_silhouette(params: dict, config: Config, picture, mask, grid) -> Fit:

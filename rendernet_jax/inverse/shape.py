@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rendernet_jax import first_guess, shape_prior
+from rendernet_jax import first_guess, second_look, shape_prior
 from rendernet_jax.camera import half_turn
 from rendernet_jax.config import Config
 from rendernet_jax.conv import one_by_one
@@ -24,12 +24,14 @@ from rendernet_jax.inverse import candidates, photometric, silhouette, unknowns
 from rendernet_jax.inverse.candidates import Fit, crop_both, pick, ranked, resize, surround, take
 from rendernet_jax.inverse.descent import CHUNK, descend, steps_of_all
 from rendernet_jax.inverse.unknowns import Unknowns
+from rendernet_jax.second_look import LookConfig
 from rendernet_jax.shape_prior import PriorConfig
 
 _ELEVATION = (-0.2, 0.15, 0.5, 0.9)  # radians, from which objects that stand upright are looked at
 ELEVATIONS = len(_ELEVATION)
 _RATES = Unknowns(pose=0.01, light=0.04, albedo=0.02, latent=0.06)  # of first steps; the latent along principal axes
 _GUESSED = 4  # views
+_LOOKS = 3  # at each of them
 _ROLL = 0.1  # radians, deviation of the roll of photos
 # Deviations of poses, in the order of unknowns.POSE, from upright ones and the usual distance, and from guessed ones.
 # A shape that is not right yet is easily made so by a pose that is wrong: it is held by more than the picture.
@@ -62,10 +64,10 @@ class ShapeSettings:
 
 
 class _Guess(NamedTuple):
-    """What a first look at the picture says."""
+    """What the picture seems to show in K likely views, the likeliest first; or in the pose that is given."""
 
-    latent: jax.Array  # [L]
-    poses: jax.Array  # [K, 7], of every view, the likeliest first; or the one that is given
+    latents: jax.Array  # [K, L]
+    poses: jax.Array  # [K, 7]
     log_probability: jax.Array  # [K]
 
 
@@ -85,6 +87,7 @@ def fit_shape_steps(
     settings: ShapeSettings = ShapeSettings(),
     *,
     guess: tuple[dict, GuessConfig] | None = None,
+    look: tuple[dict, LookConfig] | None = None,
     start: dict | None = None,
     fixed: tuple[str, ...] = (),
 ) -> Iterator[Fit]:
@@ -103,6 +106,7 @@ def fit_shape_steps(
         mask: ``[S, S, 1]`` in [0, 1], the part of each pixel that the object covers.
         settings: how much is searched and refined.
         guess: what :func:`rendernet_jax.weights.load_guess` returns.
+        look: what :func:`rendernet_jax.weights.load_look` returns; what is guessed is bettered by it before all else.
         start: ``pose``, ``light``, ``albedo`` or ``shape`` to begin with (:class:`Pose`, :class:`Light`, ``[C]``, a
             latent ``[L]``); poses are searched unless it holds one, shapes unless it holds one.
         fixed: names out of these four that stay as ``start`` gives them.
@@ -112,17 +116,17 @@ def fit_shape_steps(
 
     Raises:
         InputError: shapes that do not fit, an empty mask, a network without normals and mask, a prior that does not fit
-            settings or guess, or a fixed unknown that is not given.
+            settings, guess or look, or a fixed unknown that is not given.
     """
     start = start or {}
     picture, mask = candidates.prepare(picture, mask)
     candidates.check_start(start, fixed)
     candidates.check_network(config)
-    _check_prior(prior[1], guess, settings)
+    _check_prior(prior[1], guess, look, settings)
     free = Unknowns(*(jnp.float32(name not in fixed) for name in ("pose", "light", "albedo", "shape")))
     channels, guessed = picture.shape[-1], None
     if is_guessed(guess, start):
-        guessed = _guess(prior[0], guess, picture, mask, start)
+        guessed = _guess(prior, guess, look, picture, mask, start)
         found = _begin(guessed, start, channels)
         yield found
     else:
@@ -193,21 +197,20 @@ def _expected(guessed: _Guess | None) -> tuple[jax.Array, jax.Array]:
     return jnp.zeros((1, 7)).at[:, 6].set(unknowns.FIRST_DISTANCE), jnp.asarray(_UPRIGHT)
 
 
-def _check_prior(config: PriorConfig, guess, settings: ShapeSettings) -> None:
+def _check_prior(config: PriorConfig, guess, look, settings: ShapeSettings) -> None:
     if wrong := [size for size in settings.sizes if config.grid % size]:
         raise InputError(
             f"prior: expected a grid that silhouettes of {wrong[0]} cells divide, got {config.grid}; use another prior"
         )
-    if guess is not None and guess[1].latent != config.latent:
-        wanted = f"latents of {config.latent} numbers, as the prior's"
-        raise InputError(f"guess: expected {wanted}, got {guess[1].latent}; use the guess of this prior")
+    for name, given in (("guess", guess), ("look", look)):
+        if given is not None and given[1].latent != config.latent:
+            wanted = f"latents of {config.latent} numbers, as the prior's"
+            raise InputError(f"{name}: expected {wanted}, got {given[1].latent}; use the {name} of this prior")
 
 
 def _begin(guessed: _Guess, start: dict, channels: int) -> Fit:
-    """The guessed shape in its likeliest views; the loss is how unlikely they are, nats."""
-    poses = guessed.poses[:_GUESSED]
-    latents = jnp.broadcast_to(guessed.latent, (len(poses), len(guessed.latent)))
-    return ranked(_unlit(poses, latents, start, channels), -guessed.log_probability[: len(poses)], "guess")
+    """What is guessed; the loss is how unlikely the views are, nats."""
+    return ranked(_unlit(guessed.poses, guessed.latents, start, channels), -guessed.log_probability, "guess")
 
 
 def _search(prior, mask, settings: ShapeSettings, start: dict, channels: int) -> Fit:
@@ -234,16 +237,21 @@ def _unlit(poses, latents, start: dict, channels: int) -> Unknowns:
     return Unknowns(poses, alike(light), alike(albedo), latents)
 
 
-def _guess(prior: dict, guess: tuple[dict, GuessConfig], picture, mask, start: dict) -> _Guess:
-    look = first_guess.crop(np.asarray(picture), np.asarray(mask))
-    found = _see(*guess, look[None])
-    order = jnp.argsort(-found.log_odds[0])
-    vectors = unknowns.clip_pose(first_guess.to_frame(found.poses[0, order], first_guess.square(np.asarray(mask))))
-    mean, spread = shape_prior.usual(prior)
-    latent = mean + spread * found.latent[0]
+def _guess(prior, guess, look, picture, mask, start: dict) -> _Guess:
+    picture, mask, given = np.asarray(picture), np.asarray(mask), None
+    place, seen = first_guess.square(mask), first_guess.crop(picture, mask)[None]
+    found = _see(*guess, seen)
+    order = jnp.argsort(-found.log_odds[0])[:_GUESSED]
+    poses, log_probability = found.poses[0, order], jax.nn.log_softmax(found.log_odds[0])[order]
     if "pose" in start:
-        return _Guess(latent, unknowns.from_pose(start["pose"])[None], jnp.zeros(1))
-    return _Guess(latent, vectors, jax.nn.log_softmax(found.log_odds[0])[order])
+        given = unknowns.from_pose(start["pose"])[None]
+        poses, log_probability = first_guess.to_square(given, place), jnp.zeros(1)
+    latents = jnp.broadcast_to(found.latent, (len(poses), found.latent.shape[1]))
+    if look is not None:
+        latents, poses = _look_again(*prior, *look, seen, latents, poses, jnp.float32(given is None))
+    mean, spread = shape_prior.usual(prior[0])
+    poses = unknowns.clip_pose(first_guess.to_frame(poses, place)) if given is None else given
+    return _Guess(mean[None] + spread[None] * latents, poses, log_probability)
 
 
 def _surprise(guessed: _Guess, poses) -> jax.Array:
@@ -267,6 +275,20 @@ def upright(azimuths: int, elevations: tuple[float, ...]) -> jax.Array:
 # --- compiled once for each size --------------------------------------------------------------------------------------
 
 _see = jax.jit(first_guess.guess_symmetric, static_argnums=1)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 3))
+def _look_again(prior, prior_config, params, config, seen, latents, poses, free):
+    """Latents ``[K, L]``, in deviations from the usual, and poses in the square ``[K, 7]``, bettered by looks."""
+    seen = jnp.broadcast_to(seen, (len(poses), *seen.shape[1:]))
+
+    def again(_, found):
+        latents, poses = found
+        drawn = second_look.draw(prior, prior_config, latents, poses)
+        latents, moved = second_look.look_symmetric(params, config, seen, drawn, latents, poses)
+        return latents, poses + free * (unknowns.clip_pose(moved) - poses)
+
+    return jax.lax.fori_loop(0, _LOOKS, again, (latents, poses))
 
 
 @functools.partial(jax.jit, static_argnums=1)
