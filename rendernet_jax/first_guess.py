@@ -46,17 +46,12 @@ class GuessConfig:
 
     def __post_init__(self):
         """Raise InputError unless each stage has its number of blocks and halves the picture evenly."""
-        check_stages(self, "guess")
-
-
-def check_stages(config, what: str) -> None:
-    """Raise InputError unless a config's ``patch``, ``widths`` and ``blocks`` are those of a :class:`Reader`."""
-    stages = len(config.widths)
-    if not stages or len(config.blocks) != stages or SIZE % (config.patch << (stages - 1)):
-        raise InputError(
-            f"{what} config: expected as many blocks as widths, and {SIZE} pixels that patch and stages divide, got "
-            f"widths {config.widths}, blocks {config.blocks} and patch {config.patch}; correct one"
-        )
+        stages = len(self.widths)
+        if not stages or len(self.blocks) != stages or SIZE % (self.patch << (stages - 1)):
+            raise InputError(
+                f"guess config: expected as many blocks as widths, and {SIZE} pixels that patch and stages divide, got "
+                f"widths {self.widths}, blocks {self.blocks} and patch {self.patch}; correct one"
+            )
 
 
 @flax.struct.dataclass
@@ -68,47 +63,34 @@ class Guess:
     poses: jax.Array  # [B, N, 7], in each sector, in the square about the object
 
 
-class Reader(nnx.Module):
-    """Pictures ``[B, SIZE, SIZE, channels]`` -> rows of what they show: the convolutions, which a second look has, too.
+class Guesser(nnx.Module):
+    """Pictures ``[B, SIZE, SIZE, CHANNELS]`` -> rows of latent, sectors and angles, and of places."""
 
-    Subclasses lead from the rows to what they tell.
-    """
-
-    def __init__(self, config, channels: int, *, rngs: nnx.Rngs):
-        self.config, inputs = config, channels
+    def __init__(self, config: GuessConfig, *, rngs: nnx.Rngs):
+        self.config, inputs = config, CHANNELS
         for i, (factor, width, blocks) in enumerate(self._stages()):
             setattr(self, f"conv{i}", Conv(2, factor**2 * inputs, width, 3, rngs=rngs))
             setattr(self, f"act{i}", PReLU(width))
             for j in range(blocks):
                 setattr(self, f"block{i}_{j}", Block(2, width, rngs=rngs))
             inputs = width
-        self.numbers = inputs * (SIZE // config.patch >> (len(config.widths) - 1)) ** 2  # in a row
+        side = SIZE // config.patch >> (len(config.widths) - 1)
+        self.dense = Dense(inputs * side**2, config.hidden, rngs=rngs)
+        self.act = PReLU(config.hidden)
+        self.head = Dense(config.hidden, config.latent + config.sectors * (1 + _ANGLES), rngs=rngs, gain=0.1)
+        self.place = Dense(config.hidden, config.sectors * len(_USUAL_PLACE), rngs=rngs, gain=0.1)
 
     def _stages(self):
         """By what each shrinks the picture, its width, and its number of residual blocks."""
         factors = (self.config.patch, *[2] * (len(self.config.widths) - 1))
         return zip(factors, self.config.widths, self.config.blocks, strict=True)
 
-    def read(self, x):
+    def __call__(self, x):
         for i, (factor, _, blocks) in enumerate(self._stages()):
             x = getattr(self, f"act{i}")(getattr(self, f"conv{i}")(space_to_depth(x, factor)))
             for j in range(blocks):
                 x = getattr(self, f"block{i}_{j}")(x)
-        return x.reshape(len(x), -1)
-
-
-class Guesser(Reader):
-    """Pictures ``[B, SIZE, SIZE, CHANNELS]`` -> rows of latent, sectors and angles, and of places."""
-
-    def __init__(self, config: GuessConfig, *, rngs: nnx.Rngs):
-        super().__init__(config, CHANNELS, rngs=rngs)
-        self.dense = Dense(self.numbers, config.hidden, rngs=rngs)
-        self.act = PReLU(config.hidden)
-        self.head = Dense(config.hidden, config.latent + config.sectors * (1 + _ANGLES), rngs=rngs, gain=0.1)
-        self.place = Dense(config.hidden, config.sectors * len(_USUAL_PLACE), rngs=rngs, gain=0.1)
-
-    def __call__(self, x):
-        hidden = self.act(self.dense(self.read(x)))
+        hidden = self.act(self.dense(x.reshape(len(x), -1)))
         return self.head(hidden), self.place(hidden)
 
 

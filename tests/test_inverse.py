@@ -10,15 +10,16 @@ from rendernet_jax import camera, network, weights
 from rendernet_jax.camera import Light, Pose
 from rendernet_jax.config import preset
 from rendernet_jax.data.families import make_shape
-from rendernet_jax.data.references import build_scene, reference_pictures
+from rendernet_jax.data.references import build_scene, reference_pictures, surface_of, trace
 from rendernet_jax.data.voxelise import voxelise
 from rendernet_jax.errors import InputError
 from rendernet_jax.inverse import candidates, fit, fitting, least_squares, photometric, silhouette, unknowns
 from rendernet_jax.inverse.candidates import resize
 from rendernet_jax.inverse.unknowns import Unknowns
+from rendernet_jax.voxels import Window
 
 CONFIG = preset("tiny")
-SIZE = 32
+SIZE, SIDE = 32, 32
 silhouettes = jax.jit(silhouette.silhouette, static_argnums=2)
 
 
@@ -252,6 +253,30 @@ def test_bad_input_is_told(params, change, message):
     given = {"picture": np.zeros((8, 8, 3)), "mask": np.ones((8, 8, 1)), "grid": np.zeros((1, 8, 8, 8, 1))} | change
     with pytest.raises(InputError, match=message):
         fit(params, CONFIG, **given)
+
+
+def test_light_of_a_mesh_is_told_from_its_own_normals(params, bracket):
+    """Whatever the network draws: this one is untrained. What is given stays."""
+    mesh, light = make_shape("animal", 9_000_002), Light(-0.5, 0.6, 0.1, 0.9)
+    pose = camera.pose_from_degrees(50, 25, 5, 0.5, (0.3, -0.2, 0), 0.2)
+    wanted = reference_pictures(build_scene(mesh), pose, light, 128, ("phong", "mask"))
+    grid, few = voxelise(mesh, SIDE)[None], fitting.Settings(sizes=(64,), steps=(2,), candidates=(1,))
+    run = lambda **more: fit(params, CONFIG, wanted["phong"], wanted["mask"], grid, few, **more)  # noqa: E731
+    start = {"pose": jax.tree.map(jnp.asarray, pose)}
+    found = run(start=start, fixed=("pose",), surface=surface_of(mesh))
+    assert light_angle(found.light, light) < 1.5 and found.best.albedo == pytest.approx(1.0, abs=0.03)
+    assert light_angle(run(start=start, fixed=("pose",)).light, light) > 5
+    dark = run(start={**start, "light": light, "albedo": [0.7]}, fixed=("pose",), surface=surface_of(mesh))
+    np.testing.assert_allclose(dark.best.light, [-0.5, 0.6, 0.1], atol=1e-6)
+    np.testing.assert_allclose(dark.best.albedo, [0.7])
+
+
+def test_a_surface_shows_a_window_of_what_the_frame_shows():
+    mesh, pose = make_shape("animal", 9_000_002), Pose(0.7, 0.3, scale=0.5, translation=(0.25, -0.25, 0.0))
+    whole = trace(build_scene(mesh), pose, 128, ("normal", "mask"))
+    normal, covered = surface_of(mesh)(pose, Window(-0.25, 0.25, 1.0, 0.5), 64)
+    np.testing.assert_allclose(normal, whole["normal"][48:112, 48:112], atol=1e-4)
+    np.testing.assert_allclose(covered, whole["mask"][48:112, 48:112], atol=1e-4)
 
 
 @pytest.mark.slow

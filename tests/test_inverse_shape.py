@@ -33,6 +33,12 @@ def chair(seat: int, back: int, width: int) -> np.ndarray:
     return grid
 
 
+def small(**more) -> inverse.ShapeSettings:
+    """Settings of two short descents in small pictures."""
+    few = {"sizes": (8, 16), "pictures": (16, 32), "steps": (2, 10, 10), "candidates": (4, 2)}
+    return inverse.ShapeSettings(**{**few, "typical": (6e-4, 2e-4), "posed": (2e-4, 5e-5), **more})
+
+
 @pytest.fixture(scope="module")
 def prior():
     """A prior that learned twelve such chairs for a few seconds, with four of them in its gallery."""
@@ -74,9 +80,7 @@ def test_shape_is_found_in_a_picture_from_a_gallery_without_it(prior, params):
     point = Unknowns(unknowns.from_pose(pose), jnp.asarray([0.3, 0.4, 0.1]), jnp.ones(1))
     picture, mask = jax.jit(lambda grid: photometric.draw_point(params, CONFIG, grid, point, 32))(wanted[None])
     mask = silhouettes(jnp.asarray(wanted)[None], pose, 32)[0][..., None]
-    settings = inverse.ShapeSettings(
-        azimuths=12, sizes=(16, 16), pictures=(16, 32), steps=(4, 10, 40), candidates=(4, 2), typical=(1e-5, 1e-5)
-    )
+    settings = small(azimuths=12, sizes=(16, 16), steps=(4, 10, 40), typical=(1e-5, 1e-5))
     start, found = {"pose": pose.replace(azimuth=0.95)}, {}
     for told in inverse.fit_shape_steps(params, CONFIG, prior, picture, mask, settings, start=start):
         found[told.stage] = told
@@ -94,7 +98,7 @@ def test_poses_are_searched_all_around(prior, params):
     wanted = np.asarray(inverse.grids(prior, prior[0]["gallery"][2][None]))
     pose = Pose(3.9, 0.5, 0.0, 1.1, (0.05, 0.02, 0.0), 0.15)
     mask = silhouettes(jnp.asarray(wanted), pose, 32)[0][..., None]
-    settings = inverse.ShapeSettings(azimuths=16, sizes=(16, 16), pictures=(16, 32))
+    settings = small(azimuths=16, sizes=(16, 16))
     told = next(inverse.fit_shape_steps(params, CONFIG, prior, jnp.ones((32, 32, 1)), mask, settings))
     turns = np.asarray(camera.rotation(unknowns.to_pose(told.candidates.pose)))
     angles = np.degrees(np.arccos(np.clip((np.einsum("kij,ij->k", turns, camera.rotation(pose)) - 1) / 2, -1, 1)))
@@ -106,7 +110,7 @@ def test_poses_are_searched_all_around(prior, params):
 def test_what_is_held_stays(prior, params):
     start = {"pose": Pose(0.5, 0.2), "shape": prior[0]["gallery"][1], "light": Light(0.1, 0.2, 0.1, 0.9)}
     mask = jnp.zeros((32, 32, 1)).at[8:24, 8:24].set(1.0)
-    settings = inverse.ShapeSettings(azimuths=2, sizes=(8, 16), pictures=(16, 32), steps=(2, 10, 10), candidates=(2, 1))
+    settings = small(azimuths=2, candidates=(2, 1))
     fit = inverse.fit_shape(params, CONFIG, prior, mask, mask, settings, start=start, fixed=("pose", "shape"))
     np.testing.assert_array_equal(fit.best.latent, start["shape"])
     np.testing.assert_allclose(fit.best.pose, unknowns.from_pose(start["pose"]), atol=1e-7)
@@ -163,7 +167,7 @@ def test_fits_begin_with_what_is_guessed(prior, params):
     init = jax.jit(first_guess.init, static_argnums=1)
     guess = init(jax.random.key(3), config), config
     mask = jnp.zeros((32, 32, 1)).at[8:24, 10:20].set(1.0)
-    settings = inverse.ShapeSettings(sizes=(8, 16), pictures=(16, 32), steps=(2, 10, 10), candidates=(4, 2))
+    settings = small()
     run = lambda **more: list(  # noqa: E731
         inverse.fit_shape_steps(params, CONFIG, prior, mask, mask, settings, guess=guess, **more)
     )
@@ -200,13 +204,28 @@ def test_poses_are_held_near_what_is_guessed(prior, params):
     mask = jnp.zeros((32, 32, 1)).at[8:24, 10:20].set(1.0)
     moved = {}
     for posed in (0.0, 1.0):
-        settings = inverse.ShapeSettings(
-            sizes=(8, 16), pictures=(16, 32), steps=(2, 20, 10), candidates=(4, 2), posed=(posed, posed)
-        )
+        settings = small(steps=(2, 20, 10), posed=(posed, posed))
         begun, *_, told = inverse.fit_shape_steps(params, CONFIG, prior, mask, mask, settings, guess=guess)
         off = np.asarray(told.candidates.pose)[:, None] - np.asarray(begun.candidates.pose)[None]
         moved[posed] = np.abs(off).max(-1).min(-1).max()
     assert moved[1.0] < 0.02 < 0.04 < moved[0.0]
+
+
+def test_shapes_are_held_near_what_is_guessed_or_what_is_usual(prior, params):
+    """As far as ``typical`` says: near the guess, and without one near the mean of the prior's shapes."""
+    config = GuessConfig(latent=PRIOR.latent, widths=(8, 8, 8), blocks=(0, 0, 0), hidden=16, sectors=8)
+    guess = jax.jit(first_guess.init, static_argnums=1)(jax.random.key(3), config), config
+    mask = jnp.zeros((32, 32, 1)).at[8:24, 10:20].set(1.0)
+    mean, axes = shape_prior.principal_axes(prior[0])
+    along = lambda latents: np.linalg.solve(axes, (np.asarray(latents) - mean).T).T  # noqa: E731
+    for given in (guess, None):
+        ends = {}
+        for typical in (0.0, 1.0):
+            settings = small(steps=(2, 20, 10), typical=(typical, typical))
+            begun, *_, told = inverse.fit_shape_steps(params, CONFIG, prior, mask, mask, settings, guess=given)
+            expected = along(begun.candidates.latent)[0] if given else np.zeros(PRIOR.latent)
+            ends[typical] = np.abs(along(told.candidates.latent) - expected).max()
+        assert ends[1.0] < 0.5 * ends[0.0]
 
 
 def test_methods_without_the_shape_find_it_or_what_comes_near(params):

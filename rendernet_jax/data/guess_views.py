@@ -41,7 +41,8 @@ class Views:
 
     def __getitem__(self, view: int) -> np.ndarray:
         """Coverage, and the normal in camera axes times coverage, float32 ``[SIZE, SIZE, 4]``."""
-        return unpack(self.packed[view])
+        stored = np.frombuffer(zlib.decompress(self.packed[view]), np.int8)
+        return stored.reshape(SIZE, SIZE, _CHANNELS) * np.float32(1.0 / _LEVELS)
 
 
 def mirror(view: np.ndarray, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -86,21 +87,14 @@ def trace(mesh: Mesh, poses: Sequence[Pose]) -> Views:
         middle, half = 0.5 * (low + high), 0.5 * (high - low).max() / (1.0 - 2.0 * MARGIN)
         window = (*middle, half)
         traced = references.trace(scene, pose, SIZE, ("mask", "normal"), threads=1, window=window)
-        packed.append(pack(np.concatenate([traced["mask"], traced["mask"] * traced["normal"]], axis=-1)))
+        packed.append(_pack(np.concatenate([traced["mask"], traced["mask"] * traced["normal"]], axis=-1)))
         angles = pose.azimuth, pose.elevation, pose.roll
         told.append((*angles, -math.log(half), *(-middle / half), half * pose.inverse_distance))
     return Views(tuple(packed), np.float32(told))
 
 
-def pack(picture: np.ndarray) -> bytes:
-    """A picture ``[SIZE, SIZE, 4]`` of coverage, and of normals times coverage, in few bytes."""
+def _pack(picture: np.ndarray) -> bytes:
     return zlib.compress(np.rint(_LEVELS * picture).astype(np.int8).tobytes(), 1)
-
-
-def unpack(packed) -> np.ndarray:
-    """The way back from :func:`pack`, float32."""
-    stored = np.frombuffer(zlib.decompress(packed), np.int8)
-    return stored.reshape(SIZE, SIZE, _CHANNELS) * np.float32(1.0 / _LEVELS)
 
 
 # --- of procedural shapes, and of data sets ---------------------------------------------------------------------------
@@ -166,6 +160,6 @@ def _choose(arrays: dict) -> Views:
         mask, normal = shards.decode_view("mask", mask), shards.decode_view("normal", normal)
         shown = mask[..., 0] > 0.5
         if usual and shown.any() and not (shown[[0, -1]].any() or shown[:, [0, -1]].any()):
-            packed.append(pack(cut(np.concatenate([mask, mask * normal], axis=-1), mask)))
+            packed.append(_pack(cut(np.concatenate([mask, mask * normal], axis=-1), mask)))
             chosen.append(np.asarray(to_square(told, square(mask))))
     return Views(tuple(packed), np.reshape(chosen, (-1, 7)).astype(np.float32))

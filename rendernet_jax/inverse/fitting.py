@@ -21,9 +21,9 @@ _ROLLS = (-0.5, -0.25, 0.0, 0.25, 0.5)  # radians, of the first starts
 # Inverse distances of the first starts. Silhouettes, which hardly tell them, leave them as they are; from the pose that
 # suits a wrong one there is often no way down to the right one.
 _DISTANCES = (0.05, 0.4)
-_KEPT = (32, 8)  # candidates that are refined by coarse and by fine silhouettes
+_KEPT = (24, 6)  # candidates that are refined by coarse and by fine silhouettes
 _MOVED = 3  # of the best poses: tried from the other distance, too
-_STEPS = (6, 8)  # of refinement by silhouette
+_STEPS = (5, 6)  # of refinement by silhouette
 _TWINS = (2, 3)  # of this many of the best poses, this many turns of the object that look most like it
 _TOLD = 5  # different candidates that are left when the network has judged them
 # Pixels of a mesh across whose edges normals differ so much that their mean is shorter than this count for little.
@@ -36,9 +36,9 @@ class Settings:
     """How much is searched and refined."""
 
     starts: int = 64  # view directions over the sphere
-    sizes: tuple[int, ...] = (128, 256)  # of the pictures that refinement compares
-    steps: tuple[int, ...] = (8, 4)  # of refinement at each of them
-    candidates: tuple[int, ...] = (3, 2)  # how many are refined at each of them
+    sizes: tuple[int, ...] = (128, 192)  # of the pictures that refinement compares
+    steps: tuple[int, ...] = (6, 3)  # of refinement at each of them
+    candidates: tuple[int, ...] = (3, 1)  # how many are refined at each of them
 
 
 def fit(params: dict, config: Config, picture, mask, grid, settings: Settings = Settings(), **given) -> Fit:
@@ -56,7 +56,8 @@ def fit_all(
     Args:
         pictures, masks: ``[N, S, S, C]`` and ``[N, S, S, 1]``.
         grids: ``[N, X, Y, Z, 1]``, or ``[1, X, Y, Z, 1]`` if all show one shape.
-        params, config, settings, given: as for :func:`fit_steps`, which says what is raised, too.
+        params, config, settings, given: as for :func:`fit_steps`, which says what is raised, too; what is given is
+            given to each, so that a surface is for one shape alone.
 
     Raises:
         InputError: batches of different lengths.

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rendernet_jax import first_guess, second_look, shape_prior
+from rendernet_jax import first_guess, shape_prior
 from rendernet_jax.camera import half_turn
 from rendernet_jax.config import Config
 from rendernet_jax.conv import one_by_one
@@ -24,14 +24,12 @@ from rendernet_jax.inverse import candidates, photometric, silhouette, unknowns
 from rendernet_jax.inverse.candidates import Fit, crop_both, pick, ranked, resize, surround, take
 from rendernet_jax.inverse.descent import CHUNK, descend, steps_of_all
 from rendernet_jax.inverse.unknowns import Unknowns
-from rendernet_jax.second_look import LookConfig
 from rendernet_jax.shape_prior import PriorConfig
 
 _ELEVATION = (-0.2, 0.15, 0.5, 0.9)  # radians, from which objects that stand upright are looked at
 ELEVATIONS = len(_ELEVATION)
 _RATES = Unknowns(pose=0.01, light=0.04, albedo=0.02, latent=0.06)  # of first steps; the latent along principal axes
 _GUESSED = 4  # views
-_LOOKS = 3  # at each of them
 _ROLL = 0.1  # radians, deviation of the roll of photos
 # Deviations of poses, in the order of unknowns.POSE, from upright ones and the usual distance, and from guessed ones.
 # A shape that is not right yet is easily made so by a pose that is wrong: it is held by more than the picture.
@@ -55,19 +53,20 @@ class ShapeSettings:
     azimuths: int = 16  # from which each shape of the prior's gallery is compared, at four elevations each
     sizes: tuple[int, int] = (32, 64)  # of the silhouettes by which its views are searched, then refined
     kept: int = 12  # different ones of those, which are refined by silhouettes
-    pictures: tuple[int, int] = (128, 128)  # sizes of the pictures in which all are refined, then the best of them
-    steps: tuple[int, int, int] = (8, 60, 120)  # by silhouettes, the pose alone; by pictures, in tens
-    candidates: tuple[int, int] = (4, 2)  # how many are refined by pictures; the best of them
-    # Weights, of all and of the best, beside half the mean squared pixel of the frame: of how unusual the latent is,
-    typical: tuple[float, float] = (6e-4, 2e-4)
-    posed: tuple[float, float] = (2e-4, 5e-5)  # and how far the pose is from the one guessed, or from upright
+    # Of three descents of all unknowns: of several candidates, of the best of them, and once more, held by little.
+    pictures: tuple[int, ...] = (128, 128, 128)  # sizes
+    steps: tuple[int, ...] = (8, 60, 120, 60)  # by silhouettes, the pose alone; then of the descents, in tens
+    candidates: tuple[int, ...] = (4, 2, 2)
+    # Weights beside half the mean squared pixel of the frame: of how far the latent is from the one guessed, or usual,
+    typical: tuple[float, ...] = (6e-4, 2e-4, 1e-4)
+    posed: tuple[float, ...] = (2e-4, 5e-5, 5e-5)  # and how far the pose is from the one guessed, or from upright
 
 
 class _Guess(NamedTuple):
-    """What the picture seems to show in K likely views, the likeliest first; or in the pose that is given."""
+    """What a first look at the picture says."""
 
-    latents: jax.Array  # [K, L]
-    poses: jax.Array  # [K, 7]
+    latent: jax.Array  # [L]
+    poses: jax.Array  # [K, 7], of every view, the likeliest first; or the one that is given
     log_probability: jax.Array  # [K]
 
 
@@ -87,7 +86,6 @@ def fit_shape_steps(
     settings: ShapeSettings = ShapeSettings(),
     *,
     guess: tuple[dict, GuessConfig] | None = None,
-    look: tuple[dict, LookConfig] | None = None,
     start: dict | None = None,
     fixed: tuple[str, ...] = (),
 ) -> Iterator[Fit]:
@@ -106,7 +104,6 @@ def fit_shape_steps(
         mask: ``[S, S, 1]`` in [0, 1], the part of each pixel that the object covers.
         settings: how much is searched and refined.
         guess: what :func:`rendernet_jax.weights.load_guess` returns.
-        look: what :func:`rendernet_jax.weights.load_look` returns; what is guessed is bettered by it before all else.
         start: ``pose``, ``light``, ``albedo`` or ``shape`` to begin with (:class:`Pose`, :class:`Light`, ``[C]``, a
             latent ``[L]``); poses are searched unless it holds one, shapes unless it holds one.
         fixed: names out of these four that stay as ``start`` gives them.
@@ -116,17 +113,17 @@ def fit_shape_steps(
 
     Raises:
         InputError: shapes that do not fit, an empty mask, a network without normals and mask, a prior that does not fit
-            settings, guess or look, or a fixed unknown that is not given.
+            settings or guess, or a fixed unknown that is not given.
     """
     start = start or {}
     picture, mask = candidates.prepare(picture, mask)
     candidates.check_start(start, fixed)
     candidates.check_network(config)
-    _check_prior(prior[1], guess, look, settings)
+    _check_prior(prior[1], guess, settings)
     free = Unknowns(*(jnp.float32(name not in fixed) for name in ("pose", "light", "albedo", "shape")))
     channels, guessed = picture.shape[-1], None
     if is_guessed(guess, start):
-        guessed = _guess(prior, guess, look, picture, mask, start)
+        guessed = _guess(prior[0], guess, picture, mask, start)
         found = _begin(guessed, start, channels)
         yield found
     else:
@@ -150,7 +147,7 @@ def fit_shape_steps(
     stages = zip(settings.pictures, settings.steps[1:], settings.candidates, weights, strict=True)
     for size, steps, count, pulls in stages:
         drawn = crop_both(picture, mask, window, size)
-        pulls = *pulls, *_expected(guessed)
+        pulls = *pulls, *_expected(guessed, axes)
         some_steps = functools.partial(_by_picture, params, config, *prior, axes, *drawn, window, area, pulls)
         first = take(found.candidates, pick(found.candidates.pose, found.losses, count))
         for told in descend(some_steps, _along_axes(axes, first), free, steps, f"picture {size}"):
@@ -190,27 +187,34 @@ def count_shape_reports(settings: ShapeSettings, guessed: bool) -> int:
     return (2 if guessed else 3) + sum(-(-steps // CHUNK) for steps in settings.steps[1:])
 
 
-def _expected(guessed: _Guess | None) -> tuple[jax.Array, jax.Array]:
-    """Pose vectors ``[K, 7]``, the nearest of which in azimuth is expected, and by how much they may be off ``[7]``."""
+def _expected(guessed: _Guess | None, principal: tuple) -> tuple[jax.Array, ...]:
+    """What candidates are pulled to: the nearest in azimuth of some views, and one shape.
+
+    Returns:
+        pose vectors ``[K, 7]``, by how much poses may be off ``[7]``, and the latent along the principal axes ``[L]``.
+    """
     if guessed is not None:
-        return guessed.poses, jnp.asarray(_NEAR_GUESS)
-    return jnp.zeros((1, 7)).at[:, 6].set(unknowns.FIRST_DISTANCE), jnp.asarray(_UPRIGHT)
+        mean, axes = principal
+        return guessed.poses, jnp.asarray(_NEAR_GUESS), jnp.linalg.solve(axes, guessed.latent - mean)
+    poses = jnp.zeros((1, 7)).at[:, 6].set(unknowns.FIRST_DISTANCE)
+    return poses, jnp.asarray(_UPRIGHT), jnp.zeros_like(principal[0])
 
 
-def _check_prior(config: PriorConfig, guess, look, settings: ShapeSettings) -> None:
+def _check_prior(config: PriorConfig, guess, settings: ShapeSettings) -> None:
     if wrong := [size for size in settings.sizes if config.grid % size]:
         raise InputError(
             f"prior: expected a grid that silhouettes of {wrong[0]} cells divide, got {config.grid}; use another prior"
         )
-    for name, given in (("guess", guess), ("look", look)):
-        if given is not None and given[1].latent != config.latent:
-            wanted = f"latents of {config.latent} numbers, as the prior's"
-            raise InputError(f"{name}: expected {wanted}, got {given[1].latent}; use the {name} of this prior")
+    if guess is not None and guess[1].latent != config.latent:
+        wanted = f"latents of {config.latent} numbers, as the prior's"
+        raise InputError(f"guess: expected {wanted}, got {guess[1].latent}; use the guess of this prior")
 
 
 def _begin(guessed: _Guess, start: dict, channels: int) -> Fit:
-    """What is guessed; the loss is how unlikely the views are, nats."""
-    return ranked(_unlit(guessed.poses, guessed.latents, start, channels), -guessed.log_probability, "guess")
+    """The guessed shape in its likeliest views; the loss is how unlikely they are, nats."""
+    poses = guessed.poses[:_GUESSED]
+    latents = jnp.broadcast_to(guessed.latent, (len(poses), len(guessed.latent)))
+    return ranked(_unlit(poses, latents, start, channels), -guessed.log_probability[: len(poses)], "guess")
 
 
 def _search(prior, mask, settings: ShapeSettings, start: dict, channels: int) -> Fit:
@@ -237,21 +241,16 @@ def _unlit(poses, latents, start: dict, channels: int) -> Unknowns:
     return Unknowns(poses, alike(light), alike(albedo), latents)
 
 
-def _guess(prior, guess, look, picture, mask, start: dict) -> _Guess:
-    picture, mask, given = np.asarray(picture), np.asarray(mask), None
-    place, seen = first_guess.square(mask), first_guess.crop(picture, mask)[None]
-    found = _see(*guess, seen)
-    order = jnp.argsort(-found.log_odds[0])[:_GUESSED]
-    poses, log_probability = found.poses[0, order], jax.nn.log_softmax(found.log_odds[0])[order]
+def _guess(prior: dict, guess: tuple[dict, GuessConfig], picture, mask, start: dict) -> _Guess:
+    picture, mask = np.asarray(picture), np.asarray(mask)
+    found = _see(*guess, first_guess.crop(picture, mask)[None])
+    mean, spread = shape_prior.usual(prior)
+    latent = mean + spread * found.latent[0]
     if "pose" in start:
-        given = unknowns.from_pose(start["pose"])[None]
-        poses, log_probability = first_guess.to_square(given, place), jnp.zeros(1)
-    latents = jnp.broadcast_to(found.latent, (len(poses), found.latent.shape[1]))
-    if look is not None:
-        latents, poses = _look_again(*prior, *look, seen, latents, poses, jnp.float32(given is None))
-    mean, spread = shape_prior.usual(prior[0])
-    poses = unknowns.clip_pose(first_guess.to_frame(poses, place)) if given is None else given
-    return _Guess(mean[None] + spread[None] * latents, poses, log_probability)
+        return _Guess(latent, unknowns.from_pose(start["pose"])[None], jnp.zeros(1))
+    order = jnp.argsort(-found.log_odds[0])
+    vectors = unknowns.clip_pose(first_guess.to_frame(found.poses[0, order], first_guess.square(mask)))
+    return _Guess(latent, vectors, jax.nn.log_softmax(found.log_odds[0])[order])
 
 
 def _surprise(guessed: _Guess, poses) -> jax.Array:
@@ -275,20 +274,6 @@ def upright(azimuths: int, elevations: tuple[float, ...]) -> jax.Array:
 # --- compiled once for each size --------------------------------------------------------------------------------------
 
 _see = jax.jit(first_guess.guess_symmetric, static_argnums=1)
-
-
-@functools.partial(jax.jit, static_argnums=(1, 3))
-def _look_again(prior, prior_config, params, config, seen, latents, poses, free):
-    """Latents ``[K, L]``, in deviations from the usual, and poses in the square ``[K, 7]``, bettered by looks."""
-    seen = jnp.broadcast_to(seen, (len(poses), *seen.shape[1:]))
-
-    def again(_, found):
-        latents, poses = found
-        drawn = second_look.draw(prior, prior_config, latents, poses)
-        latents, moved = second_look.look_symmetric(params, config, seen, drawn, latents, poses)
-        return latents, poses + free * (unknowns.clip_pose(moved) - poses)
-
-    return jax.lax.fori_loop(0, _LOOKS, again, (latents, poses))
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -359,11 +344,11 @@ def _by_picture(
 ):
     """Descent with latents told along the prior's principal axes, in which shapes that it knows are unit normal."""
     mean, axes = principal
-    typical, posed, poses, deviations = pulls
+    typical, posed, poses, deviations, expected = pulls
 
     def loss(point, first):
         grid = voxels(prior, prior_config, mean + axes @ point.latent)
-        unusual = jnp.mean(point.latent**2)  # far from any shape the prior decodes fog
+        unusual = jnp.mean((point.latent - expected) ** 2)  # far from any shape the prior decodes fog
         off = point.pose - poses[_nearest(first.pose, poses)]
         off = off.at[:3].set(half_turn(off[:3])) / deviations
         error = area * photometric.cost(params, config, grid, picture, mask, point, window)

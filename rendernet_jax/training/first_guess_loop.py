@@ -46,11 +46,7 @@ class GuessRecipe:
 
 
 class Samples:
-    """Pictures of shapes under random lights, with what is to be guessed.
-
-    Attributes:
-        latents: of shapes and of their mirror images ``[N, 2, L]``, in deviations from the usual.
-    """
+    """Pictures of shapes under random lights, with what is to be guessed."""
 
     def __init__(self, grids, views, prior: tuple):
         """``grids`` is a ``data.shape_grids.GridSet``, ``views`` its shapes', ``prior`` what ``load_prior`` returns."""
@@ -63,43 +59,27 @@ class Samples:
             some = grids.grids(np.arange(first, first + _TOGETHER).clip(max=len(grids) - 1))
             latents.append([encode(some), encode(some[:, ::-1])])
         latents = np.concatenate([np.stack(each, axis=1) for each in jax.device_get(latents)])[: len(grids)]
-        self.latents = (latents - mean) / spread
+        self._latents = (latents - mean) / spread
 
     def batch(self, rng: np.random.Generator, indices, mirroring: bool = True) -> dict[str, np.ndarray]:
         """One picture of each shape by index, half of them mirrored in x; a function of the generator's state alone."""
         samples = []
         for index in map(int, indices):
             number = rng.integers(len(self._views[index]))
-            mirrored = bool(mirroring and rng.random() < 0.5)
-            view, pose = self.view(index, number, mirrored)
-            known = {"latent": self.latents[index, int(mirrored)], "pose": pose, "cells": self.cells(index, mirrored)}
-            samples.append({"picture": show(rng, view), **known})
+            view, pose = self._views[index][number], self._views[index].poses[number]
+            mirrored = int(mirroring and rng.random() < 0.5)
+            if mirrored:
+                view, pose = guess_views.mirror(view, pose)
+            if rng.random() < _BLURRED:
+                view = _blur(_blur(view).swapaxes(0, 1)).swapaxes(0, 1)
+            light = (rng.uniform(-1.2, 1.2), rng.uniform(-0.3, 1.3))
+            picture = guess_views.light(view, light, rng.uniform(0.05, 0.5))
+            if rng.random() < _SHADELESS:
+                picture[..., 1] = 0.5 * picture[..., 0]
+            cells = self._grids.cells(index)
+            cells = np.packbits(cells[::-1] if mirrored else cells)
+            samples.append({"picture": picture, "latent": self._latents[index, mirrored], "pose": pose, "cells": cells})
         return {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
-
-    def views_of(self, index: int) -> int:
-        """How many there are of a shape."""
-        return len(self._views[index])
-
-    def view(self, index: int, number: int, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
-        """One of a shape's views ``[SIZE, SIZE, 4]``, and its pose ``[7]``."""
-        view, pose = self._views[index][number], self._views[index].poses[number]
-        return guess_views.mirror(view, pose) if mirrored else (view, pose)
-
-    def cells(self, index: int, mirrored: bool) -> np.ndarray:
-        """Set cells of a shape, packed ``[G^3 / 8]``."""
-        cells = self._grids.cells(index)
-        return np.packbits(cells[::-1] if mirrored else cells)
-
-
-def show(rng: np.random.Generator, view: np.ndarray) -> np.ndarray:
-    """A picture ``[SIZE, SIZE, CHANNELS]`` of a view ``[SIZE, SIZE, 4]`` under a random light, at times blurred."""
-    if rng.random() < _BLURRED:
-        view = _blur(_blur(view).swapaxes(0, 1)).swapaxes(0, 1)
-    light = (rng.uniform(-1.2, 1.2), rng.uniform(-0.3, 1.3))
-    picture = guess_views.light(view, light, rng.uniform(0.05, 0.5))
-    if rng.random() < _SHADELESS:
-        picture[..., 1] = 0.5 * picture[..., 0]
-    return picture
 
 
 def _blur(picture: np.ndarray) -> np.ndarray:
@@ -121,7 +101,7 @@ def losses(found: first_guess.Guess, config: GuessConfig, batch: dict, prior: tu
     importance, decoded = shape_prior.importance(prior[0])[None], -(-len(sector) // _DECODED)
     return {
         "latent": jnp.mean(importance * (found.latent - batch["latent"]) ** 2),
-        "cells": jnp.mean(cells_missed(*prior, found.latent[:decoded], batch["cells"][:decoded])),
+        "cells": jnp.mean(_cells_missed(*prior, found.latent[:decoded], batch["cells"][:decoded])),
         "sector": jnp.mean(optax.losses.softmax_cross_entropy_with_integer_labels(found.log_odds, sector)),
         "pose": jnp.mean(jnp.sum(jnp.asarray([_POSE_WEIGHTS]) * missed**2, axis=1)),
     }
@@ -133,7 +113,7 @@ def _pose_missed(found: first_guess.Guess, sector, poses) -> jax.Array:
     return missed.at[:, 0].set(half_turn(missed[:, 0]))
 
 
-def cells_missed(params: dict, config: PriorConfig, latent, packed) -> jax.Array:
+def _cells_missed(params: dict, config: PriorConfig, latent, packed) -> jax.Array:
     """One minus the overlap of set cells ``[B, G^3 / 8]``, packed, and the chances that what is decoded is set."""
     mean, spread = shape_prior.usual(params)
     logits = shape_prior.decode_logits(params, config, mean[None] + spread[None] * latent).reshape(len(latent), -1)

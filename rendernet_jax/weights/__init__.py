@@ -12,13 +12,12 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 
-from rendernet_jax import first_guess, network, second_look, shape_prior
+from rendernet_jax import first_guess, network, shape_prior
 from rendernet_jax.array_files import read_arrays
 from rendernet_jax.config import Config, config_from_dict
 from rendernet_jax.errors import InputError
 from rendernet_jax.files import seal, unseal, write_atomically, write_json
 from rendernet_jax.first_guess import GuessConfig
-from rendernet_jax.second_look import LookConfig
 from rendernet_jax.shape_prior import PriorConfig
 
 _FOLDER = pathlib.Path(__file__).parent
@@ -71,11 +70,6 @@ def load_guess(name: str | os.PathLike = "first_guess") -> tuple[dict, GuessConf
     return _load(name, first_guess.config_from_dict, first_guess.check_params)
 
 
-def load_look(name: str | os.PathLike = "second_look") -> tuple[dict, LookConfig]:
-    """Load a second look; as :func:`load_prior`."""
-    return _load(name, second_look.config_from_dict, second_look.check_params)
-
-
 def _load(name, read_config, check) -> tuple:
     params, fields = read_params(name)
     try:
@@ -121,7 +115,7 @@ def read_card(name: str | os.PathLike) -> dict:
 def save_weights(
     folder: str | os.PathLike,
     params: dict,
-    config: Config | PriorConfig | GuessConfig | LookConfig,
+    config: Config | PriorConfig | GuessConfig,
     provenance: dict,
     stem: str = _STEM,
 ):
