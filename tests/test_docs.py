@@ -112,7 +112,12 @@ def write_photo(path):
 
 @pytest.mark.slow
 def test_python_of_fit_runs(workplace, capsys):
+    from rendernet_jax.data.marching_cubes import marching_cubes
+    from rendernet_jax.data.meshes import save_mesh
+    from rendernet_jax.data.voxel_files import read_voxels
+
     write_photo(workplace / "photo.png")
+    save_mesh(workplace / "chair.ply", marching_cubes(read_voxels(workplace / "chair.npz")))
     exec(compile(python_blocks("fit.md"), "fit.md", "exec"), {})
     azimuth = float(re.search(r"azimuth=Array\(([-\d.]+)", capsys.readouterr().out)[1])
     assert azimuth == pytest.approx(0.5, abs=0.1)

@@ -211,23 +211,6 @@ def test_poses_are_held_near_what_is_guessed(prior, params):
     assert moved[1.0] < 0.02 < 0.04 < moved[0.0]
 
 
-def test_shapes_are_held_near_what_is_guessed_or_what_is_usual(prior, params):
-    """As far as ``typical`` says: near the guess, and without one near the mean of the prior's shapes."""
-    config = GuessConfig(latent=PRIOR.latent, widths=(8, 8, 8), blocks=(0, 0, 0), hidden=16, sectors=8)
-    guess = jax.jit(first_guess.init, static_argnums=1)(jax.random.key(3), config), config
-    mask = jnp.zeros((32, 32, 1)).at[8:24, 10:20].set(1.0)
-    mean, axes = shape_prior.principal_axes(prior[0])
-    along = lambda latents: np.linalg.solve(axes, (np.asarray(latents) - mean).T).T  # noqa: E731
-    for given in (guess, None):
-        ends = {}
-        for typical in (0.0, 1.0):
-            settings = small(steps=(2, 20, 10), typical=(typical, typical))
-            begun, *_, told = inverse.fit_shape_steps(params, CONFIG, prior, mask, mask, settings, guess=given)
-            expected = along(begun.candidates.latent)[0] if given else np.zeros(PRIOR.latent)
-            ends[typical] = np.abs(along(told.candidates.latent) - expected).max()
-        assert ends[1.0] < 0.5 * ends[0.0]
-
-
 def test_methods_without_the_shape_find_it_or_what_comes_near(params):
     grid = np.asarray(chair(5, 6, 6).repeat(4, 0).repeat(4, 1).repeat(4, 2))
     other = np.asarray(chair(3, 2, 12).repeat(4, 0).repeat(4, 1).repeat(4, 2))

@@ -57,7 +57,7 @@ class ShapeSettings:
     pictures: tuple[int, ...] = (128, 128, 128)  # sizes
     steps: tuple[int, ...] = (8, 60, 120, 60)  # by silhouettes, the pose alone; then of the descents, in tens
     candidates: tuple[int, ...] = (4, 2, 2)
-    # Weights beside half the mean squared pixel of the frame: of how far the latent is from the one guessed, or usual,
+    # Weights beside half the mean squared pixel of the frame: of how unusual the latent is,
     typical: tuple[float, ...] = (6e-4, 2e-4, 1e-4)
     posed: tuple[float, ...] = (2e-4, 5e-5, 5e-5)  # and how far the pose is from the one guessed, or from upright
 
@@ -147,7 +147,7 @@ def fit_shape_steps(
     stages = zip(settings.pictures, settings.steps[1:], settings.candidates, weights, strict=True)
     for size, steps, count, pulls in stages:
         drawn = crop_both(picture, mask, window, size)
-        pulls = *pulls, *_expected(guessed, axes)
+        pulls = *pulls, *_expected(guessed)
         some_steps = functools.partial(_by_picture, params, config, *prior, axes, *drawn, window, area, pulls)
         first = take(found.candidates, pick(found.candidates.pose, found.losses, count))
         for told in descend(some_steps, _along_axes(axes, first), free, steps, f"picture {size}"):
@@ -187,17 +187,11 @@ def count_shape_reports(settings: ShapeSettings, guessed: bool) -> int:
     return (2 if guessed else 3) + sum(-(-steps // CHUNK) for steps in settings.steps[1:])
 
 
-def _expected(guessed: _Guess | None, principal: tuple) -> tuple[jax.Array, ...]:
-    """What candidates are pulled to: the nearest in azimuth of some views, and one shape.
-
-    Returns:
-        pose vectors ``[K, 7]``, by how much poses may be off ``[7]``, and the latent along the principal axes ``[L]``.
-    """
+def _expected(guessed: _Guess | None) -> tuple[jax.Array, jax.Array]:
+    """Pose vectors ``[K, 7]``, the nearest of which in azimuth is expected, and by how much they may be off ``[7]``."""
     if guessed is not None:
-        mean, axes = principal
-        return guessed.poses, jnp.asarray(_NEAR_GUESS), jnp.linalg.solve(axes, guessed.latent - mean)
-    poses = jnp.zeros((1, 7)).at[:, 6].set(unknowns.FIRST_DISTANCE)
-    return poses, jnp.asarray(_UPRIGHT), jnp.zeros_like(principal[0])
+        return guessed.poses, jnp.asarray(_NEAR_GUESS)
+    return jnp.zeros((1, 7)).at[:, 6].set(unknowns.FIRST_DISTANCE), jnp.asarray(_UPRIGHT)
 
 
 def _check_prior(config: PriorConfig, guess, settings: ShapeSettings) -> None:
@@ -344,11 +338,11 @@ def _by_picture(
 ):
     """Descent with latents told along the prior's principal axes, in which shapes that it knows are unit normal."""
     mean, axes = principal
-    typical, posed, poses, deviations, expected = pulls
+    typical, posed, poses, deviations = pulls
 
     def loss(point, first):
         grid = voxels(prior, prior_config, mean + axes @ point.latent)
-        unusual = jnp.mean((point.latent - expected) ** 2)  # far from any shape the prior decodes fog
+        unusual = jnp.mean(point.latent**2)  # far from any shape the prior decodes fog
         off = point.pose - poses[_nearest(first.pose, poses)]
         off = off.at[:3].set(half_turn(off[:3])) / deviations
         error = area * photometric.cost(params, config, grid, picture, mask, point, window)
