@@ -71,7 +71,7 @@ class _Grids(Sequence):
 
 
 def known_methods(params: dict, config: Config, names: Sequence[str], seed: int) -> dict[str, Method]:
-    """Methods, by name, that are given the target's coverage grid, and for its light the mesh.
+    """Methods, by name, that are given the target's coverage grid; ``default`` and ``one-start`` its mesh, too.
 
     Args:
         params, config: a network with the heads normal and mask.
@@ -121,8 +121,9 @@ def unknown_methods(
 
 
 def _fit_known(params: dict, config: Config, name: str, seed: int, target: Target, index: int) -> Found:
-    surface = None if target.make is None else surface_of(target.make())
+    mesh = None if target.make is None else target.make()
     began = time.perf_counter()
+    surface = None if mesh is None else surface_of(mesh)
     given = {"light_elevation": float(target.light.elevation), "surface": surface}
     seen = target.picture, target.mask, target.grid
     own = zlib.crc32(f"{seed} {target.name}".encode())

@@ -118,7 +118,9 @@ def test_python_of_fit_runs(workplace, capsys):
 
     write_photo(workplace / "photo.png")
     save_mesh(workplace / "chair.ply", marching_cubes(read_voxels(workplace / "chair.npz")))
-    exec(compile(python_blocks("fit.md"), "fit.md", "exec"), {})
+    scope = {}
+    exec(compile(python_blocks("fit.md"), "fit.md", "exec"), scope)
+    assert float(scope["found"].pose.azimuth) == pytest.approx(0.5, abs=0.1)  # of the mesh, the last
     azimuth = float(re.search(r"azimuth=Array\(([-\d.]+)", capsys.readouterr().out)[1])
     assert azimuth == pytest.approx(0.5, abs=0.1)
 

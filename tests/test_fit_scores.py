@@ -16,11 +16,13 @@ from PIL import Image
 from rendernet_jax import camera, fit_methods, fit_report, fit_scores, fit_targets, network, weights
 from rendernet_jax.camera import Light, Pose
 from rendernet_jax.config import preset
+from rendernet_jax.data.families import make_shape
 from rendernet_jax.data.meshes import Mesh, save_mesh
 from rendernet_jax.errors import InputError
 from rendernet_jax.fit_scores import FAILED, Found
 from rendernet_jax.fit_targets import Target
 from rendernet_jax.inverse import schedules, silhouette
+from rendernet_jax.voxels import Window
 
 SIZE = 32
 TURN = 7.0  # degrees that a stand-in method is off
@@ -148,10 +150,11 @@ def test_scores_of_a_found_shape_light_and_colour(monkeypatch):
 
 
 def test_known_methods_are_fits_of_what_is_seen(monkeypatch):
-    asked = []
+    asked, surfaces = [], []
 
-    def fit_known(method, params, config, picture, mask, grid, *, seed, light_elevation):
+    def fit_known(method, params, config, picture, mask, grid, *, seed, light_elevation, surface):
         asked.append((method, seed, round(light_elevation, 3)))
+        surfaces.append(surface)
         best = types.SimpleNamespace(albedo=jnp.asarray([0.7]))
         return types.SimpleNamespace(pose=Pose(0.5), light=Light(), best=best)
 
@@ -164,6 +167,10 @@ def test_known_methods_are_fits_of_what_is_seen(monkeypatch):
     assert asked == [("default", asked[0][1], 0.5), ("paper", asked[0][1], 0.5)]
     assert [each.first for each in found] == [True, False] and all(each.given for each in found)
     assert found[0].grid is true.grid and found[0].seconds >= 0
+    assert surfaces == [None, None]
+    methods["default"](dataclasses.replace(true, make=functools.partial(make_shape, "stool", 3)), 2)
+    normal, covered = surfaces[2](Pose(0.3), Window(), 16)
+    assert normal.shape == (16, 16, 3) and 0 < covered.mean() < 1
     for names, message in ((["defualt"], "default, one-start, silhouette, paper, .*, got 'defualt'"), ([], "got none")):
         with pytest.raises(InputError, match=message):
             load(names)

@@ -266,7 +266,10 @@ def test_light_of_a_mesh_is_told_from_its_own_normals(params, bracket):
     found = run(start=start, fixed=("pose",), surface=surface_of(mesh))
     assert light_angle(found.light, light) < 1.5 and found.best.albedo == pytest.approx(1.0, abs=0.03)
     assert light_angle(run(start=start, fixed=("pose",)).light, light) > 5
-    dark = run(start={**start, "light": light, "albedo": [0.7]}, fixed=("pose",), surface=surface_of(mesh))
+    wrong = {**start, "light": Light(0.9, -0.2, 0.1, 0.9)}
+    assert light_angle(run(start=wrong, fixed=("pose",), surface=surface_of(mesh)).light, light) < 1.5
+    given = {**start, "light": light, "albedo": [0.7]}
+    dark = run(start=given, fixed=("pose", "light", "albedo"), surface=surface_of(mesh))
     np.testing.assert_allclose(dark.best.light, [-0.5, 0.6, 0.1], atol=1e-6)
     np.testing.assert_allclose(dark.best.albedo, [0.7])
 
@@ -298,5 +301,7 @@ def test_a_batch_is_fitted_one_by_one_with_its_own_shapes_or_one(monkeypatch):
     assert len(fitting.fit_all({}, CONFIG, pictures, pictures, grids)) == 3
     fitting.fit_all({}, CONFIG, pictures, pictures, grids[:1])
     assert seen == [(0, 10), (1, 11), (2, 12), (0, 10), (1, 10), (2, 10)]
+    with pytest.raises(InputError, match="expected one grid, whose surface it is, got 3"):
+        fitting.fit_all({}, CONFIG, pictures, pictures, grids, surface=print)
     with pytest.raises(InputError, match="3 pictures, 3 masks and 2 grids"):
         fitting.fit_all({}, CONFIG, pictures, pictures, grids[:2])

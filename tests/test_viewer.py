@@ -312,7 +312,7 @@ def test_a_fit_of_unknown_shape_shows_shapes_on_the_way(painter, monkeypatch):
 
     monkeypatch.setattr(inverse, "fit_shape_steps", fit_shape_steps)
     photo = types.SimpleNamespace(picture="picture", mask="mask")
-    steps = list(fits.start(fits.WITH_SHAPE, painter, photo, make_object().grid))
+    steps = list(fits.start(fits.WITH_SHAPE, painter, photo, make_object()))
     for step, latent in zip(steps, latents, strict=True):
         np.testing.assert_array_equal(step.grid, inverse.grids(made, latent))
     assert np.abs(steps[0].grid - steps[1].grid).max() > 0.01

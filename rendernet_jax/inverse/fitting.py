@@ -28,6 +28,7 @@ _TWINS = (2, 3)  # of this many of the best poses, this many turns of the object
 _TOLD = 5  # different candidates that are left when the network has judged them
 # Pixels of a mesh across whose edges normals differ so much that their mean is shorter than this count for little.
 _ONE_FACE, _EDGES = 0.98, 0.01
+_LIT = 256  # pixels on a side of the pictures that tell the light by a mesh
 _CHUNK = 2  # steps of refinement between two reports
 
 
@@ -57,10 +58,10 @@ def fit_all(
         pictures, masks: ``[N, S, S, C]`` and ``[N, S, S, 1]``.
         grids: ``[N, X, Y, Z, 1]``, or ``[1, X, Y, Z, 1]`` if all show one shape.
         params, config, settings, given: as for :func:`fit_steps`, which says what is raised, too; what is given is
-            given to each, so that a surface is for one shape alone.
+            given to each.
 
     Raises:
-        InputError: batches of different lengths.
+        InputError: batches of different lengths, or a surface for several grids.
     """
     counts = [len(batch) for batch in (pictures, masks, grids)]
     if counts[0] != counts[1] or counts[2] not in (1, counts[0]):
@@ -68,6 +69,8 @@ def fit_all(
             f"batch: expected as many masks as pictures, and as many grids or one, got {counts[0]} pictures, "
             f"{counts[1]} masks and {counts[2]} grids; repeat or drop some"
         )
+    if given.get("surface") is not None and counts[2] != 1:
+        raise InputError(f"surface: expected one grid, whose surface it is, got {counts[2]}; fit them one by one")
     shape_of = lambda i: grids[i % counts[2]][None]  # noqa: E731
     return [
         fit(params, config, picture, mask, shape_of(i), settings, **given)
@@ -141,11 +144,14 @@ def fit_steps(
             joined = jax.tree.map(join, refined.candidates, found.candidates)
             found = Fit(joined, join(refined.losses, found.losses), f"refine {size}")
             yield found
-    known = tuple(start)
+    kept = tuple(name for name in ("light", "albedo") if name in start)
     if surface is not None:
-        lit = _light_surface(surface, found.candidates, *resized, window, candidates.given(start))
-        found, known = found.replace(candidates=lit), ("light", "albedo")
-    compared, losses = _compare(params, config, grid, *resized, found.candidates, known, window)
+        seen, held = crop_both(picture, mask, window, _LIT), candidates.given({name: start[name] for name in fixed})
+        found, kept = (
+            found.replace(candidates=_light(surface, found.candidates, *seen, window, held)),
+            ("light", "albedo"),
+        )
+    compared, losses = _compare(params, config, grid, *resized, found.candidates, kept, window)
     chosen = different(compared.pose, losses, len(losses))
     yield Fit(take(compared, chosen), losses[chosen], "compare")
 
@@ -191,7 +197,7 @@ def search_by_silhouette(grid, mask, window: Window, starts: int) -> tuple[jax.A
     return jnp.concatenate([vectors, more]), jnp.concatenate([losses, more_losses])
 
 
-def _light_surface(surface: Callable, found: Unknowns, picture, mask, window: Window, held: dict) -> Unknowns:
+def _light(surface: Callable, found: Unknowns, picture, mask, window: Window, held: dict) -> Unknowns:
     """Candidates ``[K, ...]`` with the lights and albedos that suit the true normals, unless they are held."""
     lit = []
     for pose in found.pose:
@@ -231,13 +237,13 @@ def judge_all(params, config, grid, picture, mask, poses, held, window) -> tuple
     return one_by_one(lambda pose: judge(pose, **held), poses)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "started"))
-def _compare(params, config, grid, picture, mask, found, started, window):
-    """Light and albedo are found anew where they were not given to begin with: their search bears outliers better."""
+@functools.partial(jax.jit, static_argnames=("config", "kept"))
+def _compare(params, config, grid, picture, mask, found, kept, window):
+    """Light and albedo are found anew but for those named: their search bears outliers better."""
 
     def judge(point):
-        kept = {name: getattr(point, name) if name in started else None for name in ("light", "albedo")}
-        return photometric.judge(params, config, grid, picture, mask, point.pose, **kept, window=window)
+        held = {name: getattr(point, name) if name in kept else None for name in ("light", "albedo")}
+        return photometric.judge(params, config, grid, picture, mask, point.pose, **held, window=window)
 
     return one_by_one(judge, found)
 

@@ -8,7 +8,9 @@ import numpy as np
 
 from rendernet_jax import inverse, weights
 from rendernet_jax.camera import Light, Pose
+from rendernet_jax.data.inputs import Object
 from rendernet_jax.data.photo import Photo
+from rendernet_jax.data.references import surface_of
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.viewer.painter import Painter
 
@@ -29,18 +31,19 @@ class Step:
     grid: np.ndarray | None = None  # [1, X, Y, Z, 1], where the shape is fitted, too
 
 
-def start(kind: str, painter: Painter, photo: Photo, grid: np.ndarray) -> Iterator[Step]:
-    """Steps of a fit to a photo, of one of :data:`KINDS`: of the shape ``[1, X, Y, Z, 1]`` shown, or of any.
+def start(kind: str, painter: Painter, photo: Photo, thing: Object) -> Iterator[Step]:
+    """Steps of a fit to a photo, of one of :data:`KINDS`: of the shape that is shown, or of any.
 
     Raises:
         InputError: what the photo or the network cannot be fitted with; see ``inverse.fit_steps``.
     """
-    return _fit_shape(painter, photo) if kind == WITH_SHAPE else _fit_known_shape(painter, photo, grid)
+    return _fit_shape(painter, photo) if kind == WITH_SHAPE else _fit_known_shape(painter, photo, thing)
 
 
-def _fit_known_shape(painter: Painter, photo: Photo, grid: np.ndarray) -> Iterator[Step]:
-    settings = inverse.Settings()
-    steps = inverse.fit_steps(painter.params, painter.config, photo.picture, photo.mask, grid, settings)
+def _fit_known_shape(painter: Painter, photo: Photo, thing: Object) -> Iterator[Step]:
+    settings, surface = inverse.Settings(), None if thing.mesh is None else surface_of(thing.mesh)
+    seen = photo.picture, photo.mask, thing.grid
+    steps = inverse.fit_steps(painter.params, painter.config, *seen, settings, surface=surface)
     return follow(steps, inverse.count_reports(settings))
 
 

@@ -235,7 +235,7 @@ class Page:
             self._fitting = True
             self._photo.image, self._photo.visible, self._progress.visible = to_bytes(photo.picture), True, True
             self._progress.value, self._stage.content = 0.0, "searching"
-            for step in fits.start(self._shape.value, self._session.painter, photo, self._session.thing.grid):
+            for step in fits.start(self._shape.value, self._session.painter, photo, self._session.thing):
                 if self._closed:  # nobody looks any more
                     return
                 self._show_step(step)
