@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterator
 
 import jax
@@ -28,7 +29,7 @@ _TWINS = (2, 3)  # of this many of the best poses, this many turns of the object
 _TOLD = 5  # different candidates that are left when the network has judged them
 # Pixels of a mesh across whose edges normals differ so much that their mean is shorter than this count for little.
 _ONE_FACE, _EDGES = 0.98, 0.01
-_LIT = 256  # pixels on a side of the pictures that tell the light by a mesh
+_LIT = (64, 256)  # pixels on a side of the pictures that tell the light by a mesh: about what the photo has
 _CHUNK = 2  # steps of refinement between two reports
 
 
@@ -146,7 +147,9 @@ def fit_steps(
             yield found
     kept = tuple(name for name in ("light", "albedo") if name in start)
     if surface is not None:
-        seen, held = crop_both(picture, mask, window, _LIT), candidates.given({name: start[name] for name in fixed})
+        shown = 0.5 * float(window.extent) * len(picture)  # pixels of the picture
+        size = 1 << math.ceil(math.log2(np.clip(shown, *_LIT)))
+        seen, held = crop_both(picture, mask, window, size), candidates.given({name: start[name] for name in fixed})
         found, kept = (
             found.replace(candidates=_light(surface, found.candidates, *seen, window, held)),
             ("light", "albedo"),
