@@ -19,7 +19,7 @@ from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.voxels import Window
 
 CONFIG = preset("tiny")
-SIZE, SIDE = 32, 32
+SIZE = 32
 silhouettes = jax.jit(silhouette.silhouette, static_argnums=2)
 
 
@@ -255,12 +255,12 @@ def test_bad_input_is_told(params, change, message):
         fit(params, CONFIG, **given)
 
 
-def test_light_of_a_mesh_is_told_from_its_own_normals(params, bracket):
+def test_light_of_a_mesh_is_told_from_its_own_normals(params):
     """Whatever the network draws: this one is untrained. What is given stays."""
     mesh, light = make_shape("animal", 9_000_002), Light(-0.5, 0.6, 0.1, 0.9)
     pose = camera.pose_from_degrees(50, 25, 5, 0.5, (0.3, -0.2, 0), 0.2)
     wanted = reference_pictures(build_scene(mesh), pose, light, 128, ("phong", "mask"))
-    grid, few = voxelise(mesh, SIDE)[None], fitting.Settings(sizes=(64,), steps=(2,), candidates=(1,))
+    grid, few = voxelise(mesh, SIZE)[None], fitting.Settings(sizes=(64,), steps=(2,), candidates=(1,))
     run = lambda **more: fit(params, CONFIG, wanted["phong"], wanted["mask"], grid, few, **more)  # noqa: E731
     start = {"pose": jax.tree.map(jnp.asarray, pose)}
     found = run(start=start, fixed=("pose",), surface=surface_of(mesh))

@@ -92,9 +92,9 @@ def trace(
 
 
 def surface_of(mesh: Mesh) -> Callable[[Pose, Window, int], tuple[np.ndarray, np.ndarray]]:
-    """What the surface of a mesh shows: ``(pose, window, size)`` -> normals and covered fraction ``[size, size, c]``.
+    """What a mesh shows: ``(pose, window, size)`` -> normals ``[size, size, 3]`` and mask ``[size, size, 1]``.
 
-    The pose has no batch axes; what is returned is as in :func:`trace`.
+    The pose has no batch axes; normals and mask are those of :func:`trace`, float32.
     """
     scene = build_scene(mesh)
 

@@ -107,7 +107,8 @@ def fit_steps(
         start: ``pose``, ``light`` or ``albedo`` to begin with (:class:`Pose`, :class:`Light`, ``[C]``); nothing is
             searched if it holds a pose.
         fixed: names out of these three that stay as ``start`` gives them.
-        surface: what :func:`rendernet_jax.data.references.surface_of` returns, where there is a mesh of the shape.
+        surface: ``(pose, window, size)`` -> normals in camera axes ``[size, size, 3]`` and covered fraction
+            ``[size, size, 1]`` of the shape's mesh, as :func:`rendernet_jax.data.references.surface_of` returns it.
             Light and albedo are then those that suit its normals: the network's are far off on thin parts.
 
     Yields:
@@ -150,10 +151,8 @@ def fit_steps(
         shown = 0.5 * float(window.extent) * len(picture)  # pixels of the picture
         size = 1 << math.ceil(math.log2(np.clip(shown, *_LIT)))
         seen, held = crop_both(picture, mask, window, size), candidates.given({name: start[name] for name in fixed})
-        found, kept = (
-            found.replace(candidates=_light(surface, found.candidates, *seen, window, held)),
-            ("light", "albedo"),
-        )
+        found = found.replace(candidates=_relight(surface, found.candidates, *seen, window, held))
+        kept = "light", "albedo"
     compared, losses = _compare(params, config, grid, *resized, found.candidates, kept, window)
     chosen = different(compared.pose, losses, len(losses))
     yield Fit(take(compared, chosen), losses[chosen], "compare")
@@ -200,7 +199,7 @@ def search_by_silhouette(grid, mask, window: Window, starts: int) -> tuple[jax.A
     return jnp.concatenate([vectors, more]), jnp.concatenate([losses, more_losses])
 
 
-def _light(surface: Callable, found: Unknowns, picture, mask, window: Window, held: dict) -> Unknowns:
+def _relight(surface: Callable, found: Unknowns, picture, mask, window: Window, held: dict) -> Unknowns:
     """Candidates ``[K, ...]`` with the lights and albedos that suit the true normals, unless they are held."""
     lit = []
     for pose in found.pose:
