@@ -1,5 +1,7 @@
 """What a fit finds: a few candidates, the best first, and what is done with such lists."""
 
+import functools
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -40,18 +42,18 @@ class Fit:
 
 def take(candidates, index):
     """Some of the candidates, or one: every array indexed along its first axis."""
-    return jax.tree.map(lambda x: x[index], candidates)
+    return _take(candidates, np.arange(len(jax.tree.leaves(candidates)[0]))[index])
 
 
 def ranked(candidates: Unknowns, losses, stage: str) -> Fit:
     """Candidates in the order of their losses."""
     order = np.argsort(np.asarray(losses), kind="stable")
-    return Fit(take(candidates, order), losses[order], stage)
+    return Fit(*take((candidates, losses), order), stage)
 
 
 def different(vectors, losses, count: int) -> np.ndarray:
     """Indices of the ``count`` best pose vectors ``[N, 7]``, each turned by 7 degrees or more against the others."""
-    turns = np.asarray(rotation(unknowns.to_pose(vectors)))
+    turns = np.asarray(_rotations(vectors))
     chosen: list[int] = []
     for index in np.argsort(np.asarray(losses), kind="stable"):
         cosines = [(np.sum(turns[index] * turns[other]) - 1.0) / 2.0 for other in chosen]
@@ -69,6 +71,7 @@ def pick(vectors, losses, count: int) -> np.ndarray:
     return np.asarray([*first, *rest][:count])
 
 
+@functools.partial(jax.jit, static_argnames="size")
 def resize(picture, size: int) -> jax.Array:
     """Picture ``[S, S, C]`` at ``size`` pixels a side, averaged where it shrinks."""
     return jax.image.resize(jnp.asarray(picture, jnp.float32), (size, size, picture.shape[-1]), "linear")
@@ -90,6 +93,7 @@ def surround(mask, margin: float = 2.0) -> Window:
     return Window(*map(np.float32, (x - half, -y + half, 2.0 * half, min(width, 1.0))))
 
 
+@functools.partial(jax.jit, static_argnames=("size", "beyond"))
 def crop(picture, window: Window, size: int, beyond: float) -> jax.Array:
     """What a window shows of a picture ``[S, S, C]``, at ``size`` pixels a side, averaged where it shrinks.
 
@@ -105,6 +109,7 @@ def crop(picture, window: Window, size: int, beyond: float) -> jax.Array:
     return moved + beyond
 
 
+@functools.partial(jax.jit, static_argnames="size")
 def crop_both(picture, mask, window: Window, size: int) -> tuple[jax.Array, jax.Array]:
     """What a window shows of a picture on white ``[S, S, C]`` and of a mask ``[S, S, 1]``, as :func:`crop` does."""
     return crop(picture, window, size, 1.0), crop(mask, window, size, 0.0)
@@ -123,8 +128,8 @@ def prepare(picture, mask) -> tuple[jax.Array, jax.Array]:
         )
     if not np.any(np.asarray(mask) > 0.5):
         raise InputError("mask: expected a pixel that the object covers, got none; give another mask")
-    mask = jnp.asarray(mask, jnp.float32)
-    return mask * jnp.asarray(picture, jnp.float32) + (1.0 - mask), mask
+    picture, mask = (np.asarray(each, np.float32) for each in (picture, mask))
+    return jnp.asarray(mask * picture + (1.0 - mask)), jnp.asarray(mask)
 
 
 def check_start(start: dict, fixed: tuple[str, ...]) -> None:
@@ -149,3 +154,9 @@ def given(start: dict) -> dict:
         "light": unknowns.from_light(start["light"]) if "light" in start else None,
         "albedo": jnp.asarray(start["albedo"], jnp.float32) if "albedo" in start else None,
     }
+
+
+# --- compiled as a whole: alone each operation would be a program to compile ------------------------------------------
+
+_take = jax.jit(lambda candidates, index: jax.tree.map(lambda x: x[index], candidates))
+_rotations = jax.jit(lambda vectors: rotation(unknowns.to_pose(vectors)))

@@ -131,7 +131,7 @@ def fit_steps(
     small = crop_both(picture, mask, window, settings.sizes[0])
     found, losses = judge_all(params, config, grid, *small, poses, candidates.given(start), window)
     chosen = pick(found.pose, losses, _TOLD)
-    found = Fit(take(found, chosen), losses[chosen], "judge")
+    found = Fit(*take((found, losses), chosen), "judge")
     if not np.isfinite(found.losses[0]):
         raise InputError("start: expected a pose at which the object meets the mask, got none; correct it")
     yield found
@@ -142,9 +142,7 @@ def fit_steps(
             moved = _refine(params, config, grid, *resized, first, free, min(_CHUNK, steps - done), window)
             refined = ranked(*moved, "")
             # Losses of other sizes can't be compared: those that are being refined stand first.
-            join = lambda new, old, count=count: jnp.concatenate([new, old[count:]])  # noqa: E731
-            joined = jax.tree.map(join, refined.candidates, found.candidates)
-            found = Fit(joined, join(refined.losses, found.losses), f"refine {size}")
+            found = _replace_first(refined, found.replace(stage="")).replace(stage=f"refine {size}")
             yield found
     kept = tuple(name for name in ("light", "albedo") if name in start)
     if surface is not None:
@@ -155,7 +153,7 @@ def fit_steps(
         kept = "light", "albedo"
     compared, losses = _compare(params, config, grid, *resized, found.candidates, kept, window)
     chosen = different(compared.pose, losses, len(losses))
-    yield Fit(take(compared, chosen), losses[chosen], "compare")
+    yield Fit(*take((compared, losses), chosen), "compare")
 
 
 def count_reports(settings: Settings) -> int:
@@ -179,35 +177,24 @@ def search_by_silhouette(grid, mask, window: Window, starts: int) -> tuple[jax.A
         window: what of the mask to look at.
         starts: how many directions.
     """
-    azimuth, elevation = unknowns.sphere(starts)
-    vectors = jnp.zeros((len(_DISTANCES), starts, len(_ROLLS), 7))
-    vectors = vectors.at[..., 0].set(azimuth[:, None]).at[..., 1].set(elevation[:, None])
-    half = window.extent / 2.0
-    placed = jnp.stack([jnp.log(half), window.left + half, window.top - half])
-    vectors = vectors.at[..., 2].set(jnp.asarray(_ROLLS)).at[..., 3:6].set(placed)
-    vectors = vectors.at[..., 6].set(jnp.asarray(_DISTANCES)[:, None, None]).reshape(-1, 7)
-    vectors, losses = _scan(silhouette.opaque(grid, _COARSE), crop(mask, window, _COARSE, 0.0)[..., 0], vectors, window)
+    vectors, losses = _scan(grid, mask, window, starts)
     for count, size, steps in zip(_KEPT, (_COARSE, _FINE), _STEPS, strict=True):
-        vectors = vectors[pick(vectors, losses, count)]
+        vectors = take(vectors, pick(vectors, losses, count))
         vectors, losses = _refine_by_silhouette(grid, mask, window, vectors, size, steps)
-    best = vectors[pick(vectors, losses, _MOVED)]
-    moved = best.at[:, 6].set(jnp.where(best[:, 6] < np.mean(_DISTANCES), *_DISTANCES[::-1]))
-    # A chair without its back is a stool from four sides: what silhouettes hardly tell apart, shades may.
-    best = vectors[jnp.argsort(losses)[: _TWINS[0]], None]
-    twins = jnp.tile(best, (1, _TWINS[1], 1)).at[..., 0].add(_turns(silhouette.opaque(grid, _COARSE))).reshape(-1, 7)
-    more, more_losses = _refine_by_silhouette(grid, mask, window, jnp.concatenate([moved, twins]), _FINE, _STEPS[1])
-    return jnp.concatenate([vectors, more]), jnp.concatenate([losses, more_losses])
+    moved, turned = pick(vectors, losses, _MOVED), np.argsort(losses)[: _TWINS[0]]
+    more = _others(grid, take(vectors, moved), take(vectors, turned))
+    return _join((vectors, losses), _refine_by_silhouette(grid, mask, window, more, _FINE, _STEPS[1]))
 
 
 def _relight(surface: Callable, found: Unknowns, picture, mask, window: Window, held: dict) -> Unknowns:
     """Candidates ``[K, ...]`` with the lights and albedos that suit the true normals, unless they are held."""
     lit = []
-    for pose in found.pose:
-        normal, covered = surface(unknowns.to_pose(pose), window, len(picture))
+    for pose in np.asarray(found.pose):
+        normal, covered = surface(_to_pose(pose), window, len(picture))
         edges = np.linalg.norm(normal, axis=-1, keepdims=True) < _ONE_FACE
         weight = mask * covered * np.where(edges | (covered < 1.0), _EDGES, 1.0)
         lit.append(_fit_light(normal, weight, picture, held["light"]))
-    light, albedo = (jnp.stack(each) for each in zip(*lit, strict=True))
+    light, albedo = _stack(*lit)
     if held["albedo"] is not None:
         albedo = jnp.broadcast_to(held["albedo"], albedo.shape)
     return found.replace(light=light, albedo=jnp.clip(albedo, *unknowns.ALBEDO))
@@ -215,21 +202,42 @@ def _relight(surface: Callable, found: Unknowns, picture, mask, window: Window, 
 
 # --- compiled once for each size and number of steps ------------------------------------------------------------------
 
-_scan = jax.jit(silhouette.search)
 _fit_light = jax.jit(photometric.fit_light)
-_turns = jax.jit(functools.partial(silhouette.turns, count=_TWINS[1]))
+_to_pose = jax.jit(unknowns.to_pose)
+_stack = jax.jit(lambda *trees: jax.tree.map(lambda *xs: jnp.stack(xs), *trees))
+_join = jax.jit(lambda *trees: jax.tree.map(lambda *xs: jnp.concatenate(xs), *trees))
+_replace_first = jax.jit(lambda new, old: jax.tree.map(lambda x, y: jnp.concatenate([x, y[len(x) :]]), new, old))
 
 
+@functools.partial(jax.jit, static_argnames="starts")
+def _scan(grid, mask, window, starts):
+    """Pose vectors ``[K, 7]`` from all over the sphere, near and far, that suit the mask, and the losses ``[K]``."""
+    azimuth, elevation = unknowns.sphere(starts)
+    vectors = jnp.zeros((len(_DISTANCES), starts, len(_ROLLS), 7))
+    vectors = vectors.at[..., 0].set(azimuth[:, None]).at[..., 1].set(elevation[:, None])
+    half = window.extent / 2.0
+    placed = jnp.stack([jnp.log(half), window.left + half, window.top - half])
+    vectors = vectors.at[..., 2].set(jnp.asarray(_ROLLS)).at[..., 3:6].set(placed)
+    vectors = vectors.at[..., 6].set(jnp.asarray(_DISTANCES)[:, None, None]).reshape(-1, 7)
+    small = crop(mask, window, _COARSE, 0.0)[..., 0]
+    return silhouette.search(silhouette.opaque(grid, _COARSE), small, vectors, window)
+
+
+@functools.partial(jax.jit, static_argnames=("size", "steps"))
 def _refine_by_silhouette(grid, mask, window, vectors, size: int, steps: int):
-    return _silhouette_steps(
-        silhouette.opaque(grid, size), crop(mask, window, size, 0.0)[..., 0], vectors, window, steps
-    )
-
-
-@functools.partial(jax.jit, static_argnames="steps")
-def _silhouette_steps(cells, mask, vectors, window, steps):
     free = jnp.ones(7).at[6].set(0.0)  # perspective is hardly seen in a silhouette
-    return one_by_one(lambda vector: silhouette.refine(cells, mask, vector, free, steps, window), vectors)
+    cells, small = silhouette.opaque(grid, size), crop(mask, window, size, 0.0)[..., 0]
+    return one_by_one(lambda vector: silhouette.refine(cells, small, vector, free, steps, window), vectors)
+
+
+@jax.jit
+def _others(grid, moved, turned):
+    """Pose vectors ``[K, 7]``: some from the other distance, and some turned to where the object looks most alike."""
+    moved = moved.at[:, 6].set(jnp.where(moved[:, 6] < np.mean(_DISTANCES), *_DISTANCES[::-1]))
+    # A chair without its back is a stool from four sides: what silhouettes hardly tell apart, shades may.
+    turns = silhouette.turns(silhouette.opaque(grid, _COARSE), _TWINS[1])
+    twins = jnp.tile(turned[:, None], (1, _TWINS[1], 1)).at[..., 0].add(turns).reshape(-1, 7)
+    return jnp.concatenate([moved, twins])
 
 
 @functools.partial(jax.jit, static_argnames="config")
@@ -250,7 +258,7 @@ def _compare(params, config, grid, picture, mask, found, kept, window):
     return one_by_one(judge, found)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "steps"))
+@functools.partial(jax.jit, static_argnames="config")
 def _refine(params, config, grid, picture, mask, found, free, steps, window):
     free = jax.tree.map(lambda f, x: jnp.broadcast_to(f, x.shape[1:]), free, found)
     refine = functools.partial(photometric.refine, params, config, grid, picture, mask)

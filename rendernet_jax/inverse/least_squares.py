@@ -11,14 +11,14 @@ _FLOOR = 1e-6  # of the normal matrix's diagonal: an unknown that nothing depend
 
 
 def minimise(
-    linearise: Callable, start: jax.Array, steps: int, project: Callable = lambda x: x, free: jax.Array | None = None
+    linearise: Callable, start: jax.Array, steps: jax.Array | int, project: Callable = lambda x: x, free: jax.Array | None = None
 ) -> tuple[jax.Array, jax.Array]:
     """Levenberg-Marquardt (Marquardt 1963) from one start; ``vmap`` it over many.
 
     Args:
         linearise: point ``[P]`` -> (residuals ``[M]``, derivatives ``[P, M]``).
         start: ``[P]``.
-        steps: linearisations beside that of the start.
+        steps: linearisations beside that of the start; may be traced.
         project: moves a point to the nearest allowed one.
         free: ``[P]``, 1 for unknowns that may move, 0 for those that are held; all may if None.
 
@@ -34,7 +34,7 @@ def minimise(
         gradient = jnp.matmul(derivatives, residuals, precision="highest")
         return 0.5 * jnp.mean(residuals**2), normal, gradient
 
-    def step(state, _):
+    def step(_, state):
         point, (cost, normal, gradient), damping = state
         diagonal = jnp.diagonal(normal)
         damped = normal + jnp.diag(damping * diagonal + _FLOOR + (1.0 - free))
@@ -44,8 +44,10 @@ def minimise(
         better = assessed[0] < cost
         choose = lambda new, old: jnp.where(better, new, old)  # noqa: E731
         damping = jnp.clip(damping * jnp.where(better, _RELAX, _TIGHTEN), 1e-6, 1e4)
-        return (choose(trial, point), jax.tree.map(choose, assessed, (cost, normal, gradient)), damping), None
+        return choose(trial, point), jax.tree.map(choose, assessed, (cost, normal, gradient)), damping
 
-    state = (start, assess(start), jnp.asarray(_FIRST_DAMPING, start.dtype))
-    (point, (cost, _, _), _), _ = jax.lax.scan(step, state, length=steps)
+    # The start is assessed as the trial that follows a step from nowhere: linearisations are compiled once.
+    nowhere = jnp.inf, jnp.zeros((len(start),) * 2), jnp.zeros_like(start)
+    state = (start, nowhere, jnp.asarray(_FIRST_DAMPING / _RELAX, start.dtype))
+    point, (cost, _, _), _ = jax.lax.fori_loop(0, steps + 1, step, state)
     return point, cost
