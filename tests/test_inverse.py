@@ -58,6 +58,10 @@ def test_least_squares_holds_what_is_fixed_and_stays_within_bounds():
     free = jnp.asarray([1.0, 0.0])
     point, _ = least_squares.minimise(apart, jnp.zeros(2), 20, lambda x: jnp.clip(x, -2.0, 2.0), free)
     np.testing.assert_allclose(point, [2, 0], atol=1e-5)
+    clip = lambda x: jnp.clip(x, -2.0, 2.0)  # noqa: E731
+    some = jax.jit(lambda start, steps: least_squares.minimise(apart, start, steps, clip, free)[0])
+    np.testing.assert_allclose(some(jnp.asarray([0.0, 9.0]), 20), [2, 9], atol=1e-5)  # held beyond the bounds
+    np.testing.assert_allclose(some(jnp.asarray([0.0, 9.0]), 0), [0, 9])
 
 
 def test_least_squares_never_ends_worse_than_it_began():

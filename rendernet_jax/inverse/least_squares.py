@@ -11,7 +11,11 @@ _FLOOR = 1e-6  # of the normal matrix's diagonal: an unknown that nothing depend
 
 
 def minimise(
-    linearise: Callable, start: jax.Array, steps: jax.Array | int, project: Callable = lambda x: x, free: jax.Array | None = None
+    linearise: Callable,
+    start: jax.Array,
+    steps: jax.Array | int,
+    project: Callable = lambda x: x,
+    free: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Levenberg-Marquardt (Marquardt 1963) from one start; ``vmap`` it over many.
 
@@ -23,7 +27,8 @@ def minimise(
         free: ``[P]``, 1 for unknowns that may move, 0 for those that are held; all may if None.
 
     Returns:
-        the best point ``[P]`` and half the mean square of its residuals; no worse than the start's.
+        the best point ``[P]`` and half the mean square of its residuals; no worse than those of the allowed point next
+        to the start. What is held stays as it is, allowed or not.
     """
     free = jnp.ones_like(start) if free is None else free
 
@@ -38,7 +43,7 @@ def minimise(
         point, (cost, normal, gradient), damping = state
         diagonal = jnp.diagonal(normal)
         damped = normal + jnp.diag(damping * diagonal + _FLOOR + (1.0 - free))
-        trial = project(point - jnp.linalg.solve(damped, gradient) * free)
+        trial = jnp.where(free > 0, project(point - jnp.linalg.solve(damped, gradient) * free), point)
         trial = jnp.where(jnp.isfinite(trial), trial, point)
         assessed = assess(trial)
         better = assessed[0] < cost

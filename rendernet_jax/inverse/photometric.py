@@ -56,7 +56,7 @@ def refine(
     mask,
     start: Unknowns,
     free: Unknowns,
-    steps: int,
+    steps: jax.Array | int,
     window: Window | None = None,
 ):
     """Move the unknowns of one picture ``[S, S, C]`` with a mask ``[S, S, 1]``: (unknowns, half mean square).
