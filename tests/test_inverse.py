@@ -278,6 +278,20 @@ def test_light_of_a_mesh_is_told_from_its_own_normals(params):
     np.testing.assert_allclose(dark.best.albedo, [0.7])
 
 
+def test_poses_are_compared_by_what_is_drawn_of_the_mesh():
+    """The true pose is all but exact, and one from behind is not, whatever light suits it."""
+    mesh = make_shape("chair", 9_000_002)
+    pose, light = Pose(0.6, 0.4, 0.05, 1.1, (0.05, 0.0, 0.0), 0.2), Light(0.4, 0.7)
+    photo = reference_pictures(build_scene(mesh), pose, light, 128, ("phong", "mask"))
+    poses = unknowns.from_pose(pose)[None].repeat(3, 0).at[1, 0].add(np.pi).at[2, 0].add(0.1)
+    found = Unknowns(poses, jnp.zeros((3, 3)), jnp.ones((3, 1)))
+    lit, losses = fitting._relight(
+        surface_of(mesh), found, photo["phong"], photo["mask"], Window(), {"light": None, "albedo": None}
+    )
+    assert 10 * losses[0] < losses[2] < losses[1], losses
+    assert light_angle(unknowns.to_light(lit.light[0]), light) < 1.0
+
+
 def test_a_surface_shows_a_window_of_what_the_frame_shows():
     mesh, pose = make_shape("animal", 9_000_002), Pose(0.7, 0.3, scale=0.5, translation=(0.25, -0.25, 0.0))
     whole = trace(build_scene(mesh), pose, 128, ("normal", "mask"))

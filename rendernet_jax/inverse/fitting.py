@@ -27,6 +27,7 @@ _MOVED = 3  # of the best poses: tried from the other distance, too
 _STEPS = (5, 6)  # of refinement by silhouette
 _TWINS = (2, 3)  # of this many of the best poses, this many turns of the object that look most like it
 _TOLD = 5  # different candidates that are left when the network has judged them
+_CLOSE = 1.2  # times the least loss: what has more at one size is not looked at again at the next
 # Pixels of a mesh across whose edges normals differ so much that their mean is shorter than this count for little.
 _ONE_FACE, _EDGES = 0.98, 0.01
 _LIT = (64, 256)  # pixels on a side of the pictures that tell the light by a mesh: about what the photo has
@@ -40,7 +41,7 @@ class Settings:
     starts: int = 64  # view directions over the sphere
     sizes: tuple[int, ...] = (128, 192)  # of the pictures that refinement compares
     steps: tuple[int, ...] = (6, 3)  # of refinement at each of them
-    candidates: tuple[int, ...] = (3, 1)  # how many are refined at each of them
+    candidates: tuple[int, ...] = (3, 2)  # how many are refined at each of them; after the first, close ones alone
 
 
 def fit(params: dict, config: Config, picture, mask, grid, settings: Settings = Settings(), **given) -> Fit:
@@ -109,10 +110,11 @@ def fit_steps(
         fixed: names out of these three that stay as ``start`` gives them.
         surface: ``(pose, window, size)`` -> normals in camera axes ``[size, size, 3]`` and covered fraction
             ``[size, size, 1]`` of the shape's mesh, as :func:`rendernet_jax.data.references.surface_of` returns it.
-            Light and albedo are then those that suit its normals: the network's are far off on thin parts.
+            Light and albedo are then those that suit its normals, since the network's are far off on thin parts, and
+            the candidates are compared in the end by what is drawn of it.
 
     Yields:
-        the candidates after each stage, the best first; in the end different poses, their losses at the last size.
+        the candidates after each stage, the best first; in the end different poses, with losses that can be compared.
 
     Raises:
         InputError: shapes that do not fit, an empty mask, a network without normals and mask, a fixed unknown that is
@@ -137,6 +139,8 @@ def fit_steps(
     yield found
     for size, steps, count in zip(settings.sizes, settings.steps, settings.candidates, strict=True):
         resized = crop_both(picture, mask, window, size)
+        if found.stage != "judge":
+            count = int(np.sum(found.losses[:count] <= _CLOSE * found.losses[0]))
         for done in range(0, steps, _CHUNK):
             first = take(found.candidates, slice(count))
             moved = _refine(params, config, grid, *resized, first, free, min(_CHUNK, steps - done), window)
@@ -149,9 +153,9 @@ def fit_steps(
         shown = 0.5 * float(window.extent) * len(picture)  # pixels of the picture
         size = 1 << math.ceil(math.log2(np.clip(shown, *_LIT)))
         seen, held = crop_both(picture, mask, window, size), candidates.given({name: start[name] for name in fixed})
-        found = found.replace(candidates=_relight(surface, found.candidates, *seen, window, held))
-        kept = "light", "albedo"
-    compared, losses = _compare(params, config, grid, *resized, found.candidates, kept, window)
+        compared, losses = _relight(surface, found.candidates, *seen, window, held)
+    else:
+        compared, losses = _compare(params, config, grid, *resized, found.candidates, kept, window)
     chosen = different(compared.pose, losses, len(losses))
     yield Fit(*take((compared, losses), chosen), "compare")
 
@@ -186,27 +190,33 @@ def search_by_silhouette(grid, mask, window: Window, starts: int) -> tuple[jax.A
     return _join((vectors, losses), _refine_by_silhouette(grid, mask, window, more, _FINE, _STEPS[1]))
 
 
-def _relight(surface: Callable, found: Unknowns, picture, mask, window: Window, held: dict) -> Unknowns:
-    """Candidates ``[K, ...]`` with the lights and albedos that suit the true normals, unless they are held."""
+def _relight(surface: Callable, found: Unknowns, picture, mask, window: Window, held: dict) -> tuple:
+    """Candidates ``[K, ...]`` with the lights and albedos that suit the true normals, unless they are held; losses."""
     lit = []
     for pose in np.asarray(found.pose):
         normal, covered = surface(_to_pose(pose), window, len(picture))
         edges = np.linalg.norm(normal, axis=-1, keepdims=True) < _ONE_FACE
         weight = mask * covered * np.where(edges | (covered < 1.0), _EDGES, 1.0)
-        lit.append(_fit_light(normal, weight, picture, held["light"]))
-    light, albedo = _stack(*lit)
-    if held["albedo"] is not None:
-        albedo = jnp.broadcast_to(held["albedo"], albedo.shape)
-    return found.replace(light=light, albedo=jnp.clip(albedo, *unknowns.ALBEDO))
+        lit.append(_light_surface(normal, covered, weight, picture, mask, held))
+    light, albedo, losses = _stack(*lit)
+    return found.replace(light=light, albedo=albedo), losses
 
 
 # --- compiled once for each size and number of steps ------------------------------------------------------------------
 
-_fit_light = jax.jit(photometric.fit_light)
 _to_pose = jax.jit(unknowns.to_pose)
 _stack = jax.jit(lambda *trees: jax.tree.map(lambda *xs: jnp.stack(xs), *trees))
 _join = jax.jit(lambda *trees: jax.tree.map(lambda *xs: jnp.concatenate(xs), *trees))
 _replace_first = jax.jit(lambda new, old: jax.tree.map(lambda x, y: jnp.concatenate([x, y[len(x) :]]), new, old))
+
+
+@jax.jit
+def _light_surface(normal, covered, weight, picture, mask, held):
+    """Light and albedo that suit a surface, by the weights of its pixels, and the loss of what is drawn so."""
+    light, albedo = photometric.fit_light(normal, weight, picture, held["light"])
+    albedo = jnp.clip(albedo if held["albedo"] is None else held["albedo"], *unknowns.ALBEDO)
+    drawn = photometric.draw({"normal": normal[None], "mask": covered[None]}, light[None], albedo[None])[0]
+    return light, albedo, photometric.compare(drawn, covered, picture, mask)
 
 
 @functools.partial(jax.jit, static_argnames="starts")
