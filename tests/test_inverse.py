@@ -278,6 +278,25 @@ def test_light_of_a_mesh_is_told_from_its_own_normals(params):
     np.testing.assert_allclose(dark.best.albedo, [0.7])
 
 
+@pytest.mark.parametrize(("losses", "expected"), [([1.0, 1.1, 9.0], [3, 2]), ([1.0, 1.3, 1.4], [3, 1])])
+def test_only_close_poses_are_refined_again(params, monkeypatch, losses, expected):
+    """Within a fifth of the best loss at one size, and no more of them than the settings say."""
+    counts = []
+
+    def refine(params, config, grid, picture, mask, found, free, steps, window):
+        counts.append(len(found.pose))
+        return found, jnp.asarray(losses[: len(found.pose)])
+
+    monkeypatch.setattr(fitting, "_refine", refine)
+    mask = np.zeros((SIZE, SIZE, 1), np.float32)
+    mask[SIZE // 4 : -SIZE // 4, SIZE // 4 : -SIZE // 4] = 1.0
+    grid = np.zeros((1, SIZE, SIZE, SIZE, 1), np.float32)
+    grid[:, 2:-2, 2:-2, 2:-2] = 1.0
+    settings = fitting.Settings(starts=8, sizes=(16, 32), steps=(2, 2), candidates=(3, 2))
+    fit(params, CONFIG, mask, mask, grid, settings)
+    assert counts == expected
+
+
 def test_poses_are_compared_by_what_is_drawn_of_the_mesh():
     """The true pose is all but exact, and one from behind is not, whatever light suits it."""
     mesh = make_shape("chair", 9_000_002)

@@ -148,13 +148,13 @@ def fit_steps(
             # Losses of other sizes can't be compared: those that are being refined stand first.
             found = _replace_first(refined, found.replace(stage="")).replace(stage=f"refine {size}")
             yield found
-    kept = tuple(name for name in ("light", "albedo") if name in start)
     if surface is not None:
         shown = 0.5 * float(window.extent) * len(picture)  # pixels of the picture
         size = 1 << math.ceil(math.log2(np.clip(shown, *_LIT)))
         seen, held = crop_both(picture, mask, window, size), candidates.given({name: start[name] for name in fixed})
         compared, losses = _relight(surface, found.candidates, *seen, window, held)
     else:
+        kept = tuple(name for name in ("light", "albedo") if name in start)
         compared, losses = _compare(params, config, grid, *resized, found.candidates, kept, window)
     chosen = different(compared.pose, losses, len(losses))
     yield Fit(*take((compared, losses), chosen), "compare")
@@ -190,8 +190,13 @@ def search_by_silhouette(grid, mask, window: Window, starts: int) -> tuple[jax.A
     return _join((vectors, losses), _refine_by_silhouette(grid, mask, window, more, _FINE, _STEPS[1]))
 
 
-def _relight(surface: Callable, found: Unknowns, picture, mask, window: Window, held: dict) -> tuple:
-    """Candidates ``[K, ...]`` with the lights and albedos that suit the true normals, unless they are held; losses."""
+def _relight(
+    surface: Callable, found: Unknowns, picture, mask, window: Window, held: dict
+) -> tuple[Unknowns, jax.Array]:
+    """Candidates ``[K, ...]`` with the lights and albedos that suit the true normals, unless they are held.
+
+    And the losses ``[K]`` of what is drawn of the surface so.
+    """
     lit = []
     for pose in np.asarray(found.pose):
         normal, covered = surface(_to_pose(pose), window, len(picture))
