@@ -17,12 +17,12 @@ from rendernet_jax.inverse.candidates import Fit, crop, crop_both, different, pi
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.voxels import Window
 
-_COARSE, _FINE = 32, 64  # sides of silhouettes
-_ROLLS = (-0.5, -0.25, 0.0, 0.25, 0.5)  # radians, of the first starts
-# Inverse distances of the first starts. Silhouettes, which hardly tell them, leave them as they are; from the pose that
-# suits a wrong one there is often no way down to the right one.
+_COARSE, _FINE = 32, 48  # sides of silhouettes
+_ROLLS = (-0.35, 0.0, 0.35)  # radians, of the first starts
+# Inverse distances of the first starts. Coarse silhouettes, which hardly tell them, leave them as they are; from the
+# pose that suits a wrong one there is often no way down to the right one.
 _DISTANCES = (0.05, 0.4)
-_KEPT = (24, 6)  # candidates that are refined by coarse and by fine silhouettes
+_KEPT = (48, 12)  # candidates that are refined by coarse and by fine silhouettes
 _MOVED = 3  # of the best poses: tried from the other distance, too
 _STEPS = (5, 6)  # of refinement by silhouette
 _TWINS = (2, 3)  # of this many of the best poses, this many turns of the object that look most like it
@@ -38,7 +38,7 @@ _CHUNK = 2  # steps of refinement between two reports
 class Settings:
     """How much is searched and refined."""
 
-    starts: int = 64  # view directions over the sphere
+    starts: int = 128  # view directions over the sphere
     sizes: tuple[int, ...] = (128, 192)  # of the pictures that refinement compares
     steps: tuple[int, ...] = (6, 3)  # of refinement at each of them
     candidates: tuple[int, ...] = (3, 2)  # how many are refined at each of them; after the first, close ones alone
@@ -240,7 +240,7 @@ def _scan(grid, mask, window, starts):
 
 @functools.partial(jax.jit, static_argnames=("size", "steps"))
 def _refine_by_silhouette(grid, mask, window, vectors, size: int, steps: int):
-    free = jnp.ones(7).at[6].set(0.0)  # perspective is hardly seen in a silhouette
+    free = jnp.ones(7).at[6].set(0.0 if size == _COARSE else 1.0)
     cells, small = silhouette.opaque(grid, size), crop(mask, window, size, 0.0)[..., 0]
     return one_by_one(lambda vector: silhouette.refine(cells, small, vector, free, steps, window), vectors)
 
