@@ -176,7 +176,7 @@ def test_search_finds_a_small_object(bracket):
     """Of 26 pixels: near enough for refinement through the network."""
     pose = Pose(0.6, 0.4, 0.1, 0.2, (0.5, -0.4, 0.0), 0.15)
     mask = silhouettes(bracket, pose, 256)[0][..., None]
-    vectors, losses = fitting.search_by_silhouette(bracket, mask, candidates.surround(mask), 24)
+    vectors, losses = fitting.search_by_silhouette(bracket, mask, candidates.surround(mask), 64)
     found = unknowns.to_pose(vectors[jnp.argmin(losses)])
     # What is away from the middle of the frame shows another side at another distance: 0.1 x 0.64 is 4 degrees.
     assert angle_between(found, pose) < 8 and found.scale == pytest.approx(0.2, rel=0.05)
@@ -191,12 +191,12 @@ def test_search_finds_a_large_object_between_near_and_far(bracket):
 
 
 def test_search_finds_a_near_view(bracket):
-    """What begins at the right distance ends with a lower loss and nearer to the truth than the others."""
+    """What ends about as near as it was ends with a lower loss and nearer to the truth than the others."""
     pose = Pose(0.6, 0.3, 0.1, 0.9, (0.05, -0.1, 0.0), 0.4)
     mask = silhouettes(bracket, pose, 256)[0][..., None]
     vectors, losses = fitting.search_by_silhouette(bracket, mask, candidates.surround(mask), 24)
     off = np.asarray([angle_between(unknowns.to_pose(vector), pose) for vector in vectors])
-    same = np.abs(np.asarray(vectors)[:, 6] - 0.4) < 0.01
+    same = np.abs(np.asarray(vectors)[:, 6] - 0.4) < 0.1
     assert same.any() and not same.all()
     assert same[np.argmin(losses)] and off[same].min() < min(3.0, off[~same].min())
 
@@ -278,7 +278,14 @@ def test_light_of_a_mesh_is_told_from_its_own_normals(params):
     np.testing.assert_allclose(dark.best.albedo, [0.7])
 
 
-@pytest.mark.parametrize(("losses", "expected"), [([1.0, 1.1, 9.0], [3, 2]), ([1.0, 1.3, 1.4], [3, 1])])
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        ([1e-4, 1.1e-4, 9e-4], [3, 2]),
+        ([1e-4, 1.3e-4, 1.4e-4], [3, 1]),
+        ([1.0, 1.1, 9.0], [3, 2, 3, 2]),  # so unlike the picture that all is done once more
+    ],
+)
 def test_only_close_poses_are_refined_again(params, monkeypatch, losses, expected):
     """Within a fifth of the best loss at one size, and no more of them than the settings say."""
     counts = []

@@ -18,7 +18,8 @@ from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.voxels import Window
 
 _COARSE, _FINE = 32, 48  # sides of silhouettes
-_ROLLS = (-0.35, 0.0, 0.35)  # radians, of the first starts
+# Of every so many directions, starts are rolled so, too, radians: most things in photos stand about upright.
+_ROLLED, _ROLLS = 4, (-0.35, 0.35)
 # Inverse distances of the first starts. Coarse silhouettes, which hardly tell them, leave them as they are; from the
 # pose that suits a wrong one there is often no way down to the right one.
 _DISTANCES = (0.05, 0.4)
@@ -26,6 +27,9 @@ _KEPT = (48, 12)  # candidates that are refined by coarse and by fine silhouette
 _MOVED = 3  # of the best poses: tried from the other distance, too
 _STEPS = (5, 6)  # of refinement by silhouette
 _TWINS = (2, 3)  # of this many of the best poses, this many turns of the object that look most like it
+# Half the mean square of residuals beyond which a drawing is so unlike the picture that all is searched once more, so
+# many times as thoroughly: about the largest that the true poses of plain models leave.
+_UNLIKE, _AGAIN = 6e-4, 2
 _TOLD = 5  # different candidates that are left when the network has judged them
 _CLOSE = 1.2  # times the least loss: what has more at one size is not looked at again at the next
 # Pixels of a mesh across whose edges normals differ so much that their mean is shorter than this count for little.
@@ -38,7 +42,7 @@ _CHUNK = 2  # steps of refinement between two reports
 class Settings:
     """How much is searched and refined."""
 
-    starts: int = 128  # view directions over the sphere
+    starts: int = 256  # view directions over the sphere
     sizes: tuple[int, ...] = (128, 192)  # of the pictures that refinement compares
     steps: tuple[int, ...] = (6, 3)  # of refinement at each of them
     candidates: tuple[int, ...] = (3, 2)  # how many are refined at each of them; after the first, close ones alone
@@ -97,7 +101,9 @@ def fit_steps(
     What is compared is a window about the object, so that a small one is seen as well as any. Directions over the whole
     sphere, from near and far, are compared by silhouette, and the best different ones refined so. The best of those are
     tried from the other distance, too, and turned to where the object looks most like itself. All are judged through
-    the network, light and albedo solved for, and the best few refined with everything free.
+    the network, light and albedo solved for, and the best few refined with everything free. If what is drawn then is
+    still unlike the picture, as it always is in a photo of what has a texture, all that is done once more, from twice
+    as many directions.
 
     Args:
         params, config: a network with the heads normal and mask.
@@ -129,25 +135,13 @@ def fit_steps(
     grid = jnp.asarray(grid, jnp.float32)
     free = Unknowns(*(jnp.float32(name not in fixed) for name in ("pose", "light", "albedo")))
     window = surround(mask)
-    poses = _first_poses(grid, mask, window, settings, start, fixed)
-    small = crop_both(picture, mask, window, settings.sizes[0])
-    found, losses = judge_all(params, config, grid, *small, poses, candidates.given(start), window)
-    chosen = pick(found.pose, losses, _TOLD)
-    found = Fit(*take((found, losses), chosen), "judge")
-    if not np.isfinite(found.losses[0]):
-        raise InputError("start: expected a pose at which the object meets the mask, got none; correct it")
-    yield found
-    for size, steps, count in zip(settings.sizes, settings.steps, settings.candidates, strict=True):
-        resized = crop_both(picture, mask, window, size)
-        if found.stage != "judge":
-            count = int(np.sum(found.losses[:count] <= _CLOSE * found.losses[0]))
-        for done in range(0, steps, _CHUNK):
-            first = take(found.candidates, slice(count))
-            moved = _refine(params, config, grid, *resized, first, free, min(_CHUNK, steps - done), window)
-            refined = ranked(*moved, "")
-            # Losses of other sizes can't be compared: those that are being refined stand first.
-            found = _replace_first(refined, found.replace(stage="")).replace(stage=f"refine {size}")
-            yield found
+    drawn = [crop_both(picture, mask, window, size) for size in settings.sizes]
+    improve = functools.partial(_improve, params, config, grid, drawn, window, settings, candidates.given(start), free)
+    for found in improve(_first_poses(grid, mask, window, settings, start, fixed)):
+        yield found
+    if "pose" not in start and found.losses[0] > _UNLIKE:
+        *_, others = improve(search_by_silhouette(grid, mask, window, settings.starts, _AGAIN)[0])
+        found = Fit(*_join((found.candidates, found.losses), (others.candidates, others.losses)))
     if surface is not None:
         shown = 0.5 * float(window.extent) * len(picture)  # pixels of the picture
         size = 1 << math.ceil(math.log2(np.clip(shown, *_LIT)))
@@ -155,14 +149,34 @@ def fit_steps(
         compared, losses = _relight(surface, found.candidates, *seen, window, held)
     else:
         kept = tuple(name for name in ("light", "albedo") if name in start)
-        compared, losses = _compare(params, config, grid, *resized, found.candidates, kept, window)
-    chosen = different(compared.pose, losses, len(losses))
+        compared, losses = _compare(params, config, grid, *drawn[-1], found.candidates, kept, window)
+    chosen = different(compared.pose, losses, _TOLD)
     yield Fit(*take((compared, losses), chosen), "compare")
 
 
 def count_reports(settings: Settings) -> int:
     """How often :func:`fit_steps` tells what it found."""
     return 2 + sum(-(-steps // _CHUNK) for steps in settings.steps)
+
+
+def _improve(params, config, grid, drawn, window, settings: Settings, held: dict, free, poses) -> Iterator[Fit]:
+    """The best of pose vectors ``[K, 7]``, judged by the smallest picture and mask drawn, and refined by each."""
+    found, losses = judge_all(params, config, grid, *drawn[0], poses, held, window)
+    chosen = pick(found.pose, losses, _TOLD)
+    found = Fit(*take((found, losses), chosen), "judge")
+    if not np.isfinite(found.losses[0]):
+        raise InputError("start: expected a pose at which the object meets the mask, got none; correct it")
+    yield found
+    for size, seen, steps, count in zip(settings.sizes, drawn, settings.steps, settings.candidates, strict=True):
+        if found.stage != "judge":
+            count = int(np.sum(found.losses[:count] <= _CLOSE * found.losses[0]))
+        for done in range(0, steps, _CHUNK):
+            first = take(found.candidates, slice(count))
+            moved = _refine(params, config, grid, *seen, first, free, min(_CHUNK, steps - done), window)
+            refined = ranked(*moved, "")
+            # Losses of other sizes can't be compared: those that are being refined stand first.
+            found = _replace_first(refined, found.replace(stage="")).replace(stage=f"refine {size}")
+            yield found
 
 
 def _first_poses(grid, mask, window, settings: Settings, start: dict, fixed: tuple[str, ...]) -> jax.Array:
@@ -173,18 +187,21 @@ def _first_poses(grid, mask, window, settings: Settings, start: dict, fixed: tup
     return poses if "pose" in fixed else _refine_by_silhouette(grid, mask, window, poses, _FINE, _STEPS[1])[0]
 
 
-def search_by_silhouette(grid, mask, window: Window, starts: int) -> tuple[jax.Array, jax.Array]:
+def search_by_silhouette(grid, mask, window: Window, starts: int, thorough: int = 1) -> tuple[jax.Array, jax.Array]:
     """The best pose vectors ``[K, 7]`` from all over the sphere, near and far, and their twins; the losses ``[K]``.
 
     Args:
         grid, mask: as for :func:`fit_steps`.
         window: what of the mask to look at.
         starts: how many directions.
+        thorough: so many times as many, of which so many times as many are refined; none of them rolled if not 1.
     """
-    vectors, losses = _scan(grid, mask, window, starts)
+    vectors, losses = _scan(grid, mask, window, thorough * starts, _ROLLS if thorough == 1 else ())
     for count, size, steps in zip(_KEPT, (_COARSE, _FINE), _STEPS, strict=True):
-        vectors = take(vectors, pick(vectors, losses, count))
-        vectors, losses = _refine_by_silhouette(grid, mask, window, vectors, size, steps)
+        chosen = pick(vectors, losses, thorough * count)
+        parts = [take(vectors, part) for part in np.split(chosen, thorough)]  # of one size: compiled once
+        refined = [_refine_by_silhouette(grid, mask, window, part, size, steps) for part in parts]
+        vectors, losses = _join(*refined)
     moved, turned = pick(vectors, losses, _MOVED), np.argsort(losses)[: _TWINS[0]]
     more = _others(grid, take(vectors, moved), take(vectors, turned))
     return _join((vectors, losses), _refine_by_silhouette(grid, mask, window, more, _FINE, _STEPS[1]))
@@ -224,16 +241,15 @@ def _light_surface(normal, covered, weight, picture, mask, held):
     return light, albedo, photometric.compare(drawn, covered, picture, mask)
 
 
-@functools.partial(jax.jit, static_argnames="starts")
-def _scan(grid, mask, window, starts):
+@functools.partial(jax.jit, static_argnames=("starts", "rolls"))
+def _scan(grid, mask, window, starts, rolls):
     """Pose vectors ``[K, 7]`` from all over the sphere, near and far, that suit the mask, and the losses ``[K]``."""
-    azimuth, elevation = unknowns.sphere(starts)
-    vectors = jnp.zeros((len(_DISTANCES), starts, len(_ROLLS), 7))
-    vectors = vectors.at[..., 0].set(azimuth[:, None]).at[..., 1].set(elevation[:, None])
     half = window.extent / 2.0
     placed = jnp.stack([jnp.log(half), window.left + half, window.top - half])
-    vectors = vectors.at[..., 2].set(jnp.asarray(_ROLLS)).at[..., 3:6].set(placed)
-    vectors = vectors.at[..., 6].set(jnp.asarray(_DISTANCES)[:, None, None]).reshape(-1, 7)
+    angles = [(*unknowns.sphere(starts), 0.0), *((*unknowns.sphere(starts // _ROLLED), roll) for roll in rolls)]
+    angles = jnp.concatenate([jnp.stack(jnp.broadcast_arrays(*some), axis=-1) for some in angles])
+    vectors = jnp.zeros((len(_DISTANCES), len(angles), 7)).at[..., :3].set(angles).at[..., 3:6].set(placed)
+    vectors = vectors.at[..., 6].set(jnp.asarray(_DISTANCES)[:, None]).reshape(-1, 7)
     small = crop(mask, window, _COARSE, 0.0)[..., 0]
     return silhouette.search(silhouette.opaque(grid, _COARSE), small, vectors, window)
 
