@@ -20,9 +20,10 @@ from rendernet_jax.voxels import Window
 _COARSE, _FINE = 32, 48  # sides of silhouettes
 # Of every so many directions, starts are rolled so, too, radians: most things in photos stand about upright.
 _ROLLED, _ROLLS = 4, (-0.35, 0.35)
-# Inverse distances of the first starts. Coarse silhouettes, which hardly tell them, leave them as they are; from the
-# pose that suits a wrong one there is often no way down to the right one.
+# Inverse distances of the first starts. Silhouettes that are coarse, or of what is small, hardly tell them and leave
+# them as they are; from the pose that suits a wrong one there is often no way down to the right one.
 _DISTANCES = (0.05, 0.4)
+_LARGE = 1.0  # extent of a window about what is large, of the frame's 2
 _KEPT = (48, 12)  # candidates that are refined by coarse and by fine silhouettes
 _MOVED = 3  # of the best poses: tried from the other distance, too
 _STEPS = (5, 6)  # of refinement by silhouette
@@ -256,7 +257,8 @@ def _scan(grid, mask, window, starts, rolls):
 
 @functools.partial(jax.jit, static_argnames=("size", "steps"))
 def _refine_by_silhouette(grid, mask, window, vectors, size: int, steps: int):
-    free = jnp.ones(7).at[6].set(0.0 if size == _COARSE else 1.0)
+    told = jnp.where(window.extent >= _LARGE, 1.0, 0.0) if size == _FINE else 0.0
+    free = jnp.ones(7).at[6].set(told)
     cells, small = silhouette.opaque(grid, size), crop(mask, window, size, 0.0)[..., 0]
     return one_by_one(lambda vector: silhouette.refine(cells, small, vector, free, steps, window), vectors)
 
