@@ -176,7 +176,7 @@ def test_search_finds_a_small_object(bracket):
     """Of 26 pixels: near enough for refinement through the network."""
     pose = Pose(0.6, 0.4, 0.1, 0.2, (0.5, -0.4, 0.0), 0.15)
     mask = silhouettes(bracket, pose, 256)[0][..., None]
-    vectors, losses = fitting.search_by_silhouette(bracket, mask, candidates.surround(mask), 64)
+    vectors, losses = fitting.search_by_silhouette(bracket, mask, candidates.surround(mask), 24)
     found = unknowns.to_pose(vectors[jnp.argmin(losses)])
     # What is away from the middle of the frame shows another side at another distance: 0.1 x 0.64 is 4 degrees.
     assert angle_between(found, pose) < 8 and found.scale == pytest.approx(0.2, rel=0.05)

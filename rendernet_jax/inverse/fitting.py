@@ -161,7 +161,7 @@ def count_reports(settings: Settings) -> int:
 
 
 def _improve(params, config, grid, drawn, window, settings: Settings, held: dict, free, poses) -> Iterator[Fit]:
-    """The best of pose vectors ``[K, 7]``, judged by the smallest picture and mask drawn, and refined by each."""
+    """The best of pose vectors ``[K, 7]``, judged by the first picture and mask of those drawn, refined by each."""
     found, losses = judge_all(params, config, grid, *drawn[0], poses, held, window)
     chosen = pick(found.pose, losses, _TOLD)
     found = Fit(*take((found, losses), chosen), "judge")
