@@ -28,7 +28,9 @@ _CATEGORY = flags.DEFINE_enum(
 )
 _WEIGHTS = flags.DEFINE_string("weights", None, "Weights by name, or a training run's folder; default: the category's.")
 _PRIOR = flags.DEFINE_string("prior", None, "Shape prior by name, or its training's folder; default: the category's.")
-_GUESS = flags.DEFINE_string("guess", "first_guess", "First guess by name, or the folder of its training.")
+_GUESS = flags.DEFINE_string(
+    "guess", "first_guess", "First guess by name, or its training's folder; none: the prior's shapes are searched."
+)
 _SCHEDULE = flags.DEFINE_enum(
     "schedule", "default", ["default", "paper"], "'paper': that of 2018, for a known shape; slow, and to compare with."
 )

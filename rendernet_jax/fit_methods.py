@@ -51,7 +51,7 @@ def load_methods(
         found = weights.load_prior(prior)
         if found[1].grid != GRID:
             raise InputError(f"prior: expected grids of {GRID} cells a side, got {found[1].grid}; use another prior")
-        guesser = weights.load_guess(guess) if "shape" in unknown else None
+        guesser = weights.load_guess(guess, prior) if "shape" in unknown else None
         shapes = None if training is None else _Grids(shape_grids.read_kept(training, GRID))
         methods |= unknown_methods(network.params, network.config, found, guesser, shapes, unknown)
     return {name: methods[name] for name in names}

@@ -41,6 +41,7 @@ _FRAMES = 36  # of a turntable
 _SMALL = 128  # pixels, of the frames of progress.gif
 SCHEDULES = ("default", "paper")
 CATEGORIES = {"object": ("compact", "shape_prior"), "head": ("compact-texture", "head_prior")}  # weights and prior
+NO_GUESS = "none"  # the prior's gallery is searched instead
 _TOLD = 5  # candidates in fit.json
 
 
@@ -56,7 +57,7 @@ class Job:
     category: str = "object"  # or one of CATEGORIES, whose shape and texture are found together
     weights: str | None = None  # those of the category
     prior: str | None = None  # the category's
-    guess: str = "first_guess"
+    guess: str = "first_guess"  # or NO_GUESS
     schedule: str = SCHEDULES[0]
     seed: int = 0
     starts: int = 64
@@ -173,7 +174,8 @@ def _prepare(job: Job) -> _Problem:
 def _prepare_unknown(job: Job, photo: Photo, network: tuple, start: dict) -> _Problem:
     if job.schedule == "paper":
         raise InputError("schedule: that of the paper is for a known shape, got none; give a mesh or voxels")
-    prior, guess = weights.load_prior(job.prior), weights.load_guess(job.guess)
+    prior = weights.load_prior(job.prior)
+    guess = None if job.guess == NO_GUESS else weights.load_guess(job.guess, job.prior)
     if "shape" in start and start["shape"].shape != (prior[1].latent,):
         got = len(start["shape"])
         raise InputError(f"shape: expected a latent of {prior[1].latent} numbers, got {got}; use that of this prior")

@@ -27,7 +27,7 @@ from rendernet_jax.first_guess import SIZE, GuessConfig
 from rendernet_jax.inverse import unknowns
 from rendernet_jax.shape_prior import PRESETS
 from rendernet_jax.training.first_guess_loop import GuessRecipe, Samples, losses, train_guess
-from rendernet_jax.weights import load_guess, load_prior, save_weights
+from rendernet_jax.weights import load_guess, load_prior, read_card, save_weights
 
 pytestmark = pytest.mark.optax
 PRIOR = PRESETS["tiny"]
@@ -286,6 +286,19 @@ def test_weights_of_another_network_are_refused(trained, tmp_path):
     save_weights(tmp_path, params, dataclasses.replace(config, sectors=9), {})
     with pytest.raises(InputError, match="do not fit network"):
         load_guess(tmp_path)
+
+
+def test_a_guess_of_another_prior_is_refused(trained, tmp_path):
+    own, other = tmp_path / "own", tmp_path / "other"
+    for seed, folder in enumerate((own, other)):
+        folder.mkdir()
+        save_weights(folder, jax.jit(shape_prior.init, static_argnums=1)(jax.random.key(seed), PRIOR), PRIOR, {})
+    guess, config = load_guess(trained[0])
+    save_weights(tmp_path, guess, config, {"data": {"prior": read_card(own)["sha256"]}})
+    load_guess(tmp_path, own)
+    with pytest.raises(InputError, match="guess: expected one that was trained with the prior"):
+        load_guess(tmp_path, other)
+    load_guess("first_guess", "shape_prior")
 
 
 @pytest.mark.parametrize(

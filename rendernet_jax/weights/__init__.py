@@ -65,9 +65,26 @@ def load_prior(name: str | os.PathLike = "shape_prior") -> tuple[dict, PriorConf
     return _load(name, shape_prior.config_from_dict, shape_prior.check_params)
 
 
-def load_guess(name: str | os.PathLike = "first_guess") -> tuple[dict, GuessConfig]:
-    """Load a first guess; as :func:`load_prior`."""
-    return _load(name, first_guess.config_from_dict, first_guess.check_params)
+def load_guess(
+    name: str | os.PathLike = "first_guess", prior: str | os.PathLike | None = None
+) -> tuple[dict, GuessConfig]:
+    """Load a first guess; as :func:`load_prior`.
+
+    Args:
+        name: shipped name or training folder.
+        prior: name or folder of the shape prior that it is to be used with; of another's latents it knows nothing.
+
+    Raises:
+        InputError: as :func:`load_prior`, or it was trained with another prior.
+    """
+    found = _load(name, first_guess.config_from_dict, first_guess.check_params)
+    trained_with = read_card(name).get("provenance", {}).get("data", {}).get("prior")
+    if prior is not None and trained_with not in (None, read_card(prior)["sha256"]):
+        raise InputError(
+            f"guess: expected one that was trained with the prior {prior}, got {name}, trained with another; name the "
+            "one of this prior, train it (train_first_guess), or do without (none)"
+        )
+    return found
 
 
 def _load(name, read_config, check) -> tuple:
