@@ -53,7 +53,7 @@ def grid_losses(logits: jax.Array, target: jax.Array) -> jax.Array:
 
 
 def missed_overlap(config: PriorConfig, logits: jax.Array, cells: jax.Array, sharpness: float = 1.0) -> jax.Array:
-    """One minus the overlap (IoU) of set cells ``[B, N]``, 0 or 1, and the chances that what is decoded is set: ``[B]``.
+    """One minus the overlap (IoU) of set cells ``[B, N]``, 0 or 1, and the chances that logits set them: ``[B]``.
 
     Chances are those of logits ``[B, N]``, times ``sharpness``, beyond that of the least number that counts as set.
     """
