@@ -16,7 +16,6 @@ from rendernet_jax.weights import save_weights
 
 _TOGETHER = 8  # grids that are encoded at once
 _GALLERY_FROM = 4096  # training shapes
-_SCORED = 480  # unseen shapes at most
 
 
 def train_prior(
@@ -86,7 +85,7 @@ def reconstruction(params: dict, config: PriorConfig, grid: jax.Array) -> tuple[
 
 
 def score(reconstruct, params: dict, grids) -> dict[str, float]:
-    """Figures over the shapes held back, some of them if they are many.
+    """Figures over the shapes held back.
 
     Args:
         reconstruct: ``(params, grid)`` -> what :func:`reconstruction` returns.
@@ -96,9 +95,8 @@ def score(reconstruct, params: dict, grids) -> dict[str, float]:
         where each number is in use.
     """
     found = {family: [] for family in grids.families}
-    scored = grids.validation[:: -(-len(grids.validation) // _SCORED)]
-    latents, ious = _reconstruct(reconstruct, params, grids, scored)
-    for index, iou in zip(scored, ious, strict=True):
+    latents, ious = _reconstruct(reconstruct, params, grids, grids.validation)
+    for index, iou in zip(grids.validation, ious, strict=True):
         found[grids.family(index)].append(float(iou))
     mean = float(np.mean([value for values in found.values() for value in values]))
     by_family = {f"iou_{family}": float(np.mean(values)) for family, values in found.items() if values}

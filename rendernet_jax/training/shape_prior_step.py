@@ -4,7 +4,6 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from rendernet_jax import shape_prior
@@ -12,7 +11,6 @@ from rendernet_jax.shape_prior import PriorConfig
 from rendernet_jax.training.step import AXIS, advance, fresh_state, make_optimizer
 
 _BINARY = 0.25  # share of the shapes of which a prior of coverage sees set cells alone, so that it reads these, too
-_OVERLAP, _SHARPNESS = 2.0, 2.0  # weight of what is missed of the set cells; by how much chances are sharpened there
 _FEWEST = 0.008  # of a grid's cells, added to the occupied ones by which a shape's error is divided
 
 
@@ -52,17 +50,6 @@ def grid_losses(logits: jax.Array, target: jax.Array) -> jax.Array:
     return sum_cells(entropy) / _cells(target) + 1.0 - dice
 
 
-def missed_overlap(config: PriorConfig, logits: jax.Array, cells: jax.Array, sharpness: float = 1.0) -> jax.Array:
-    """One minus the overlap (IoU) of set cells ``[B, N]``, 0 or 1, and the chances that logits set them: ``[B]``.
-
-    Chances are those of logits ``[B, N]``, times ``sharpness``, beyond that of the least number that counts as set.
-    """
-    edge = shape_prior.SET_FROM[config.occupancy]
-    chance = jax.nn.sigmoid(sharpness * (logits - np.log(edge / (1.0 - edge))))
-    both = sum_cells(chance * cells)
-    return 1.0 - (both + 1.0) / (sum_cells(chance) + sum_cells(cells) - both + 1.0)
-
-
 def _cells(target: jax.Array) -> jax.Array:
     """Occupied cells ``[B]`` of grids ``[B, N]``, and a few more, so that the thinnest shapes do not outweigh all."""
     return sum_cells(target) + _FEWEST * target.shape[1]
@@ -100,14 +87,9 @@ def make_step(config: PriorConfig, recipe: PriorRecipe, axis: str | None = AXIS)
         mean = shape_prior.encode(params, config, as_given(config, batch, choose))
         noise = jax.random.normal(key, mean.shape) * jnp.exp(params["log_noise"])[None]
         logits = shape_prior.decode_logits(params, config, mean + noise)
-        flat, target = (x.reshape(len(x), -1) for x in (logits, batch))
-        cells = (target >= shape_prior.SET_FROM[config.occupancy]).astype(jnp.float32)
-        parts = {
-            "cells": grid_losses(logits, batch) + _OVERLAP * missed_overlap(config, flat, cells, _SHARPNESS),
-            "nats": divergence(mean, params["log_noise"]),
-        }
+        parts = {"cells": grid_losses(logits, batch), "nats": divergence(mean, params["log_noise"])}
         # The cross-entropy was divided by the occupied cells; what it is weighed against is, too.
-        parts["loss"] = parts["cells"] + recipe.kl * parts["nats"] / _cells(target)
+        parts["loss"] = parts["cells"] + recipe.kl * parts["nats"] / _cells(batch.reshape(len(mean), -1))
         figures = {name: jnp.mean(part) for name, part in parts.items()}
         return figures["loss"], figures
 
