@@ -168,7 +168,9 @@ def _prepare(job: Job) -> _Problem:
     settings = dataclasses.replace(inverse.Settings(), starts=job.starts)
     surface = None if shape.mesh is None else surface_of(shape.mesh)
     steps = inverse.fit_steps(params, config, *target, grid, settings, start=start, fixed=job.fixed, surface=surface)
-    return _Problem(photo, steps, inverse.count_reports(settings), shape, lambda point: grid, network)
+    return _Problem(
+        photo, steps, inverse.count_reports(settings, surface is not None), shape, lambda point: grid, network
+    )
 
 
 def _prepare_unknown(job: Job, photo: Photo, network: tuple, start: dict) -> _Problem:

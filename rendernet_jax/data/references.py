@@ -94,14 +94,15 @@ def trace(
 def surface_of(mesh: Mesh) -> Callable[[Pose, Window, int], tuple[np.ndarray, np.ndarray]]:
     """What a mesh shows: ``(pose, window, size)`` -> normals ``[size, size, 3]`` and mask ``[size, size, 1]``.
 
-    The pose has no batch axes; normals and mask are those of :func:`trace`, float32.
+    The pose has no batch axes; normals and mask are those of :func:`trace`, float32, each pixel from 3 x 3 sub-samples:
+    so fine, that they change smoothly with the pose.
     """
     scene = build_scene(mesh)
 
     def surface(pose: Pose, window: Window, size: int) -> tuple[np.ndarray, np.ndarray]:
         half = 0.5 * float(window.extent)
         square = (float(window.left) + half, float(window.top) - half, half)
-        traced = trace(scene, pose, size, ("normal", "mask"), window=square)
+        traced = trace(scene, pose, size, ("normal", "mask"), supersample=3, window=square)
         return traced["normal"], traced["mask"]
 
     return surface

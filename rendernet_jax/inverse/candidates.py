@@ -1,6 +1,7 @@
 """What a fit finds: a few candidates, the best first, and what is done with such lists."""
 
 import functools
+import math
 
 import flax.struct
 import jax
@@ -13,6 +14,7 @@ from rendernet_jax.inverse import unknowns
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.voxels import Window
 
+_ALIKE = 32  # pixels, of which sides of pictures are multiples, so that few programs are compiled
 _APART = 0.12  # radians between candidates that count as different
 
 
@@ -113,6 +115,29 @@ def crop(picture, window: Window, size: int, beyond: float) -> jax.Array:
 def crop_both(picture, mask, window: Window, size: int) -> tuple[jax.Array, jax.Array]:
     """What a window shows of a picture on white ``[S, S, C]`` and of a mask ``[S, S, 1]``, as :func:`crop` does."""
     return crop(picture, window, size, 1.0), crop(mask, window, size, 0.0)
+
+
+def crop_pixels(picture, mask, window: Window, size: int) -> tuple[np.ndarray, np.ndarray, Window]:
+    """What a window shows of a picture on white ``[S, S, C]`` and of a mask ``[S, S, 1]``, not resampled.
+
+    Returns:
+        both, ``[N, N, ...]``, each pixel the mean of a square of so many of the picture's that what the window shows
+        has ``size`` on a side at most; and what they show, a little more than the window.
+    """
+    shown = 0.5 * float(window.extent) * len(picture)
+    factor = math.ceil(shown / size)
+    width, side = 2.0 * factor / len(picture), _ALIKE * math.ceil((shown / factor + 1.0) / _ALIKE)
+    beyond = 0.5 * (side - shown / factor)
+    top, left = (math.floor(place / width - beyond) for place in (1.0 - float(window.top), 1.0 + float(window.left)))
+    shrunk = []
+    for image, outside in ((picture, 1.0), (mask, 0.0)):
+        pads = [(factor * max(0, -first), factor * max(0, first + side) - len(image)) for first in (top, left)]
+        pads = [(before, max(0, after)) for before, after in pads]
+        padded = np.pad(np.asarray(image), (*pads, (0, 0)), constant_values=outside)
+        rows, columns = (slice(factor * max(0, first), factor * (max(0, first) + side)) for first in (top, left))
+        blocks = padded[rows, columns].reshape(side, factor, side, factor, -1)
+        shrunk.append(blocks.mean((1, 3)))
+    return *shrunk, Window(*map(np.float32, (width * left - 1.0, 1.0 - width * top, width * side, window.depth)))
 
 
 def prepare(picture, mask) -> tuple[jax.Array, jax.Array]:

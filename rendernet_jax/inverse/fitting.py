@@ -12,7 +12,7 @@ import numpy as np
 from rendernet_jax.config import Config
 from rendernet_jax.conv import one_by_one
 from rendernet_jax.errors import InputError
-from rendernet_jax.inverse import candidates, photometric, silhouette, unknowns
+from rendernet_jax.inverse import candidates, photometric, silhouette, traced, unknowns
 from rendernet_jax.inverse.candidates import Fit, crop, crop_both, different, pick, ranked, surround, take
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.voxels import Window
@@ -28,14 +28,13 @@ _KEPT = (48, 12)  # candidates that are refined by coarse and by fine silhouette
 _MOVED = 3  # of the best poses: tried from the other distance, too
 _STEPS = (5, 6)  # of refinement by silhouette
 _TWINS = (2, 3)  # of this many of the best poses, this many turns of the object that look most like it
-# Half the mean square of residuals beyond which a drawing is so unlike the picture that all is searched once more, so
-# many times as thoroughly: about the largest that the true poses of plain models leave.
-_UNLIKE, _AGAIN = 6e-4, 2
+# Half the mean square of residuals beyond which a drawing by the network, or a ray-traced one, is so unlike the picture
+# that all is searched once more, so many times as thoroughly: about the largest that the true poses of plain models
+# leave. And by what, radians, the best is turned then: tables and stools look much alike from several sides.
+_UNLIKE, _AGAIN = (6e-4, 4e-4), 2
+_TURNS = tuple(math.radians(turn) for turn in (60, 90, 120, 180, 240, 270, 300))
 _TOLD = 5  # different candidates that are left when the network has judged them
 _CLOSE = 1.2  # times the least loss: what has more at one size is not looked at again at the next
-# Pixels of a mesh across whose edges normals differ so much that their mean is shorter than this count for little.
-_ONE_FACE, _EDGES = 0.98, 0.01
-_LIT = (64, 256)  # pixels on a side of the pictures that tell the light by a mesh: about what the photo has
 _CHUNK = 2  # steps of refinement between two reports
 
 
@@ -47,6 +46,11 @@ class Settings:
     sizes: tuple[int, ...] = (128, 192)  # of the pictures that refinement compares
     steps: tuple[int, ...] = (6, 3)  # of refinement at each of them
     candidates: tuple[int, ...] = (3, 2)  # how many are refined at each of them; after the first, close ones alone
+
+    def before_tracing(self) -> "Settings":
+        """The same up to the first size: where a mesh is given, what is ray traced of it does the rest better."""
+        first = {name: getattr(self, name)[:1] for name in ("sizes", "steps", "candidates")}
+        return dataclasses.replace(self, **first)
 
 
 def fit(params: dict, config: Config, picture, mask, grid, settings: Settings = Settings(), **given) -> Fit:
@@ -104,7 +108,7 @@ def fit_steps(
     tried from the other distance, too, and turned to where the object looks most like itself. All are judged through
     the network, light and albedo solved for, and the best few refined with everything free. If what is drawn then is
     still unlike the picture, as it always is in a photo of what has a texture, all that is done once more, from twice
-    as many directions.
+    as many directions, and from the best pose so far turned about the object's upright axis.
 
     Args:
         params, config: a network with the heads normal and mask.
@@ -117,8 +121,8 @@ def fit_steps(
         fixed: names out of these three that stay as ``start`` gives them.
         surface: ``(pose, window, size)`` -> normals in camera axes ``[size, size, 3]`` and covered fraction
             ``[size, size, 1]`` of the shape's mesh, as :func:`rendernet_jax.data.references.surface_of` returns it.
-            Light and albedo are then those that suit its normals, since the network's are far off on thin parts, and
-            the candidates are compared in the end by what is drawn of it.
+            Refinement through the network then ends with the first size: what is ray traced of the mesh makes poses
+            exact, tells light and albedo, and compares the candidates, see :mod:`rendernet_jax.inverse.traced`.
 
     Yields:
         the candidates after each stage, the best first; in the end different poses, with losses that can be compared.
@@ -136,27 +140,30 @@ def fit_steps(
     grid = jnp.asarray(grid, jnp.float32)
     free = Unknowns(*(jnp.float32(name not in fixed) for name in ("pose", "light", "albedo")))
     window = surround(mask)
+    settings = settings if surface is None else settings.before_tracing()
     drawn = [crop_both(picture, mask, window, size) for size in settings.sizes]
     improve = functools.partial(_improve, params, config, grid, drawn, window, settings, candidates.given(start), free)
     for found in improve(_first_poses(grid, mask, window, settings, start, fixed)):
         yield found
-    if "pose" not in start and found.losses[0] > _UNLIKE:
-        *_, others = improve(search_by_silhouette(grid, mask, window, settings.starts, _AGAIN)[0])
-        found = Fit(*_join((found.candidates, found.losses), (others.candidates, others.losses)))
     if surface is not None:
-        shown = 0.5 * float(window.extent) * len(picture)  # pixels of the picture
-        size = 1 << math.ceil(math.log2(np.clip(shown, *_LIT)))
-        seen, held = crop_both(picture, mask, window, size), candidates.given({name: start[name] for name in fixed})
-        compared, losses = _relight(surface, found.candidates, *seen, window, held)
+        held = candidates.given({name: start[name] for name in fixed})
+        moving = "pose" not in fixed
+        settle = lambda found: traced.settle(surface, found.candidates, picture, mask, held, moving)  # noqa: E731
     else:
         kept = tuple(name for name in ("light", "albedo") if name in start)
-        compared, losses = _compare(params, config, grid, *drawn[-1], found.candidates, kept, window)
+        settle = lambda found: _compare(params, config, grid, *drawn[-1], found.candidates, kept, window)  # noqa: E731
+    compared, losses = settle(found)
+    if "pose" not in start and min(losses) > _UNLIKE[surface is not None]:
+        again = _search_again(grid, mask, window, settings.starts, compared.pose[jnp.argmin(losses)])
+        *_, others = improve(again)
+        compared, losses = _join((compared, losses), settle(others))
     chosen = different(compared.pose, losses, _TOLD)
     yield Fit(*take((compared, losses), chosen), "compare")
 
 
-def count_reports(settings: Settings) -> int:
-    """How often :func:`fit_steps` tells what it found."""
+def count_reports(settings: Settings, traced: bool = False) -> int:
+    """How often :func:`fit_steps` tells what it found; ``traced`` says whether it is given a surface."""
+    settings = settings.before_tracing() if traced else settings
     return 2 + sum(-(-steps // _CHUNK) for steps in settings.steps)
 
 
@@ -208,38 +215,17 @@ def search_by_silhouette(grid, mask, window: Window, starts: int, thorough: int 
     return _join((vectors, losses), _refine_by_silhouette(grid, mask, window, more, _FINE, _STEPS[1]))
 
 
-def _relight(
-    surface: Callable, found: Unknowns, picture, mask, window: Window, held: dict
-) -> tuple[Unknowns, jax.Array]:
-    """Candidates ``[K, ...]`` with the lights and albedos that suit the true normals, unless they are held.
-
-    And the losses ``[K]`` of what is drawn of the surface so.
-    """
-    lit = []
-    for pose in np.asarray(found.pose):
-        normal, covered = surface(_to_pose(pose), window, len(picture))
-        edges = np.linalg.norm(normal, axis=-1, keepdims=True) < _ONE_FACE
-        weight = mask * covered * np.where(edges | (covered < 1.0), _EDGES, 1.0)
-        lit.append(_light_surface(normal, covered, weight, picture, mask, held))
-    light, albedo, losses = _stack(*lit)
-    return found.replace(light=light, albedo=albedo), losses
+def _search_again(grid, mask, window: Window, starts: int, best) -> jax.Array:
+    """Pose vectors ``[K, 7]`` of a more thorough search, and of a pose ``[7]`` turned about the upright axis."""
+    turned, _ = _refine_by_silhouette(grid, mask, window, _turn(best), _FINE, _STEPS[1])
+    return _join(search_by_silhouette(grid, mask, window, starts, _AGAIN)[0], turned)
 
 
 # --- compiled once for each size and number of steps ------------------------------------------------------------------
 
-_to_pose = jax.jit(unknowns.to_pose)
-_stack = jax.jit(lambda *trees: jax.tree.map(lambda *xs: jnp.stack(xs), *trees))
 _join = jax.jit(lambda *trees: jax.tree.map(lambda *xs: jnp.concatenate(xs), *trees))
 _replace_first = jax.jit(lambda new, old: jax.tree.map(lambda x, y: jnp.concatenate([x, y[len(x) :]]), new, old))
-
-
-@jax.jit
-def _light_surface(normal, covered, weight, picture, mask, held):
-    """Light and albedo that suit a surface, by the weights of its pixels, and the loss of what is drawn so."""
-    light, albedo = photometric.fit_light(normal, weight, picture, held["light"])
-    albedo = jnp.clip(albedo if held["albedo"] is None else held["albedo"], *unknowns.ALBEDO)
-    drawn = photometric.draw({"normal": normal[None], "mask": covered[None]}, light[None], albedo[None])[0]
-    return light, albedo, photometric.compare(drawn, covered, picture, mask)
+_turn = jax.jit(lambda vector: jnp.tile(vector[None], (len(_TURNS), 1)).at[:, 0].add(jnp.asarray(_TURNS)))
 
 
 @functools.partial(jax.jit, static_argnames=("starts", "rolls"))

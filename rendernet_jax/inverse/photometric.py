@@ -14,7 +14,7 @@ from rendernet_jax.rendering import render_buffers
 from rendernet_jax.voxels import Window
 
 _MASK = 0.5  # what the mask counts for beside the picture
-_HUBER = 0.15  # residuals beyond it count by their size, not its square: shadows, texture, what no model knows
+HUBER = 0.15  # residuals beyond it count by their size, not its square: shadows, texture, what no model knows
 _LIGHTS = 400  # directions that are tried,
 _LOOKED_AT = 128  # in pictures of no more than this many rows and columns
 # Brightness: what pixels differ by more than this says little of the light. Wide at first, since a narrow loss
@@ -73,7 +73,7 @@ def refine(
         moved = jax.vmap(push)(jnp.eye(poses))
 
         def residuals(buffers, light, albedo):
-            return _residuals(draw(buffers, light[None], albedo[None])[0], buffers["mask"][0], picture, mask)
+            return differences(draw(buffers, light[None], albedo[None])[0], buffers["mask"][0], picture, mask)
 
         value, push = jax.linearize(residuals, buffers, point.light, point.albedo)
         zeros = jax.tree.map(jnp.zeros_like, (point.light, point.albedo))
@@ -96,15 +96,19 @@ def refine(
 def cost(params: dict, config: Config, grid, picture, mask, point: Unknowns, window: Window | None = None) -> jax.Array:
     """What :func:`refine` minimises, as one number to descend: half the mean square, less for large residuals."""
     drawn = draw_point(params, config, grid, point, picture.shape[0], window)
-    residuals = _residuals(*drawn, picture, mask)
+    residuals = differences(*drawn, picture, mask)
     pulls = _priors(point, mask)
-    return (jnp.sum(optax.losses.huber_loss(residuals, delta=_HUBER)) + 0.5 * jnp.sum(pulls**2)) / residuals.size
+    return (jnp.sum(optax.losses.huber_loss(residuals, delta=HUBER)) + 0.5 * jnp.sum(pulls**2)) / residuals.size
 
 
 def compare(drawn, covered, picture, mask) -> jax.Array:
     """Half the mean square, less for large residuals, between a drawing and its mask and a picture and its own."""
-    residuals = _residuals(drawn, covered, picture, mask)
-    return jnp.mean(optax.losses.huber_loss(residuals, delta=_HUBER))
+    return mean_loss(differences(drawn, covered, picture, mask))
+
+
+def mean_loss(residuals) -> jax.Array:
+    """Half the mean square of what :func:`differences` returns, less for large ones (Huber 1964)."""
+    return jnp.mean(optax.losses.huber_loss(residuals, delta=HUBER))
 
 
 def judge(
@@ -115,7 +119,7 @@ def judge(
     found_light, found_albedo = fit_light(buffers["normal"][0], buffers["mask"][0] * mask, picture, light)
     point = Unknowns(pose, found_light if light is None else light, found_albedo if albedo is None else albedo)
     point = unknowns.clip(point)
-    residuals = _residuals(draw(buffers, point.light[None], point.albedo[None])[0], buffers["mask"][0], picture, mask)
+    residuals = differences(draw(buffers, point.light[None], point.albedo[None])[0], buffers["mask"][0], picture, mask)
     return point, 0.5 * jnp.mean(residuals**2)
 
 
@@ -194,7 +198,7 @@ def _settle_light(normal, covered, picture, start, white, doubt: float) -> jax.A
         shade = lambda vector: (vector[3] * _shade(normal, vector[:3]) - brightness).reshape(-1)  # noqa: E731
         off, push = jax.linearize(shade, vector)
         # Large residuals count for less than in refinement, and so must the priors.
-        prior = lambda vector: doubt / _HUBER * _pulls(vector[2], vector[3], area, white)  # noqa: E731
+        prior = lambda vector: doubt / HUBER * _pulls(vector[2], vector[3], area, white)  # noqa: E731
         pulls, pull = jax.linearize(prior, vector)
         value, slope = _cauchy(off, doubt)
         weight, steps = jnp.sqrt(covered).reshape(-1), jnp.eye(len(vector))
@@ -209,8 +213,8 @@ def _settle_light(normal, covered, picture, start, white, doubt: float) -> jax.A
 def _robust(residuals):
     """What half the squares of which are Huber's loss of residuals, and its derivative by them."""
     size = jnp.abs(residuals)
-    far = jnp.sqrt(_HUBER * jnp.maximum(2.0 * size - _HUBER, _HUBER))
-    return jnp.where(size > _HUBER, jnp.sign(residuals) * far, residuals), jnp.where(size > _HUBER, _HUBER / far, 1.0)
+    far = jnp.sqrt(HUBER * jnp.maximum(2.0 * size - HUBER, HUBER))
+    return jnp.where(size > HUBER, jnp.sign(residuals) * far, residuals), jnp.where(size > HUBER, HUBER / far, 1.0)
 
 
 def _cauchy(residuals, scale: float):
@@ -244,6 +248,6 @@ def _look(params, config, grid, pose, size, window=None):
     return {name: buffers[name] for name in ("normal", "mask")}
 
 
-def _residuals(drawn, covered, picture, mask):
+def differences(drawn, covered, picture, mask):
     """All residuals of one picture in a row; each part has the mean square that it is to count for."""
     return jnp.concatenate([(drawn - picture), _MASK * (covered - mask)], axis=-1).reshape(-1)

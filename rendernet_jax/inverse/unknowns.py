@@ -3,14 +3,18 @@
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rendernet_jax.camera import Light, Pose, direction
 
 POSE = ("azimuth", "elevation", "roll", "log_scale", "right", "up", "inverse_distance")
 LIGHT = ("azimuth", "elevation", "ambient")
 FIRST_DISTANCE = 0.15  # inverse, of poses to begin with: between orthographic and a wide angle
-_LOG_SCALE = (-2.5, 1.5)
-_INVERSE_DISTANCE = (0.0, 0.8)
+# Least and largest numbers of poses.
+BOUNDS = (
+    np.float32([-np.inf, -np.inf, -np.inf, -2.5, -1.0, -1.0, 0.0]),
+    np.float32([np.inf, np.inf, np.inf, 1.5, 1.0, 1.0, 0.8]),
+)
 _AMBIENT = (0.0, 1.0)
 ALBEDO = (0.02, 2.0)
 
@@ -63,11 +67,7 @@ def from_light(light: Light) -> jax.Array:
 
 def clip_pose(vector: jax.Array) -> jax.Array:
     """The nearest vector ``[..., 7]`` within bounds."""
-    log_scale = jnp.clip(vector[..., 3], *_LOG_SCALE)
-    offset = jnp.clip(vector[..., 4:6], -1.0, 1.0)
-    inverse_distance = jnp.clip(vector[..., 6], *_INVERSE_DISTANCE)
-    parts = [vector[..., :3], log_scale[..., None], offset, inverse_distance[..., None]]
-    return jnp.concatenate(parts, axis=-1)
+    return jnp.clip(vector, *(bound.reshape((1,) * (vector.ndim - 1) + (-1,)) for bound in BOUNDS))
 
 
 def clip(unknowns: Unknowns) -> Unknowns:

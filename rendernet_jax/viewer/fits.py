@@ -44,7 +44,7 @@ def _fit_known_shape(painter: Painter, photo: Photo, thing: Object) -> Iterator[
     settings, surface = inverse.Settings(), None if thing.mesh is None else surface_of(thing.mesh)
     seen = photo.picture, photo.mask, thing.grid
     steps = inverse.fit_steps(painter.params, painter.config, *seen, settings, surface=surface)
-    return follow(steps, inverse.count_reports(settings))
+    return follow(steps, inverse.count_reports(settings, surface is not None))
 
 
 def _fit_shape(painter: Painter, photo: Photo) -> Iterator[Step]:

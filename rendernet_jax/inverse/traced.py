@@ -1,0 +1,125 @@
+"""Candidates for a mesh, lit, made exact and compared by what is ray traced of it, which no network draws so well."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.optimize
+
+from rendernet_jax.inverse import photometric, unknowns
+from rendernet_jax.inverse.candidates import crop_pixels, surround
+from rendernet_jax.inverse.unknowns import Unknowns
+
+# Pixels of a mesh across whose edges normals differ so much that their mean is shorter than this count for little.
+_ONE_FACE, _EDGES = 0.98, 0.01
+_LIT = 256  # pixels on a side, at most, of the pictures that tell the light
+_MARGIN = 1.25  # of the window about the object, its width
+# Pictures in which poses move, coarse to fine: pixels on a side at most, about, and drawings compared. Edges of parts
+# that are thinner than a pixel's share of the error are met from further away in coarse ones.
+_SIZES, _TRIALS = (32, 160), (10, 6)
+_PIXELS = 0.7  # by how much, about, things move on a side for central differences
+_LEAST_GAIN = 1e-3  # share of the loss, by less than which poses are not moved further
+_HOPELESS = 3.0  # times the least loss: what has more in coarse pictures is not looked at in fine ones
+
+
+def settle(surface: Callable, found: Unknowns, picture, mask, held: dict, moving: bool) -> tuple[Unknowns, jax.Array]:
+    """Candidates ``[K, ...]`` in the poses, and with the lights and albedos, in which a surface is most like a picture.
+
+    Args:
+        surface: ``(pose, window, size)`` -> normals and covered fraction; see :func:`inverse.fit_steps`.
+        found: where to begin.
+        picture, mask: ``[S, S, C]`` and ``[S, S, 1]``, those of the frame.
+        held: ``light`` and ``albedo``, None unless given.
+        moving: whether poses may move.
+
+    Returns:
+        the candidates, and the losses ``[K]`` of what is drawn of the surface (:func:`photometric.compare`).
+    """
+    window = surround(mask, _MARGIN)
+    crop = lambda size: crop_pixels(picture, mask, window, size)  # noqa: E731
+    relight = functools.partial(_relight, surface, shown=crop(_LIT), held=held)
+    chosen = np.arange(len(found.pose))
+    found = relight(found, chosen)
+    for size, trials in zip(_SIZES, _TRIALS, strict=True) if moving else ():
+        found, losses = _move(surface, found, chosen, crop(size), trials)
+        chosen = chosen[losses <= _HOPELESS * losses.min()]
+        found = relight(found, chosen)
+    return found, jnp.asarray(_move(surface, found, np.arange(len(found.pose)), crop(_SIZES[-1]), 0)[1])
+
+
+def _relight(surface: Callable, found: Unknowns, chosen, shown: tuple, held: dict) -> Unknowns:
+    """Candidates; those chosen, by index, with lights and albedos that suit the surface's normals, unless held.
+
+    ``shown`` is what :func:`crop_pixels` returns.
+    """
+    picture, mask, window = shown
+    lights, albedos = np.array(found.light), np.array(found.albedo)
+    for index in chosen:
+        normal, covered = surface(_to_pose(found.pose[index]), window, len(picture))
+        edges = np.linalg.norm(normal, axis=-1, keepdims=True) < _ONE_FACE
+        weight = mask * covered * np.where(edges | (covered < 1.0), _EDGES, 1.0)
+        lights[index], albedos[index] = _light_surface(normal, weight, picture, held)
+    return found.replace(light=jnp.asarray(lights), albedo=jnp.asarray(albedos))
+
+
+def _move(surface: Callable, found: Unknowns, chosen, shown: tuple, trials: int) -> tuple[Unknowns, np.ndarray]:
+    """Candidates, the poses of those chosen moved so that they draw the picture better, and their losses.
+
+    By Gauss-Newton's method within a trust region, from central differences, with lights and albedos held.
+
+    Args:
+        chosen: indices ``[N]``.
+        shown: what :func:`crop_pixels` returns.
+        trials: how many drawings are compared, derivatives apart; 0 leaves the poses as they are.
+    """
+    picture, mask, window = shown
+    reach = 0.5 * float(window.extent)  # of the object about its middle
+    steps = _PIXELS * 2.0 / len(picture) * np.array([1.0, 1.0, 1.0, 1.0, reach, reach, 3.0])
+    poses, losses = np.array(found.pose), []
+    for index in chosen:
+        light, albedo = found.light[index], found.albedo[index]
+
+        def residuals(vector, light=light, albedo=albedo):
+            normal, covered = surface(_to_pose(jnp.asarray(vector, jnp.float32)), window, len(picture))
+            return np.asarray(_residuals(normal, covered, light, albedo, picture, mask), np.float64)
+
+        def derivatives(vector, residuals=residuals):
+            moves = np.diag(steps)
+            return np.stack([residuals(vector + by) - residuals(vector - by) for by in moves], axis=1) / (2.0 * steps)
+
+        if trials:
+            poses[index] = scipy.optimize.least_squares(
+                residuals,
+                np.clip(poses[index], *unknowns.BOUNDS),
+                derivatives,
+                unknowns.BOUNDS,
+                ftol=_LEAST_GAIN,
+                x_scale=steps,
+                loss="huber",
+                f_scale=photometric.HUBER,
+                max_nfev=trials,
+            ).x
+        losses.append(float(_loss(residuals(poses[index]))))
+    return found.replace(pose=jnp.asarray(poses)), np.asarray(losses)
+
+
+# --- compiled once for each size --------------------------------------------------------------------------------------
+
+_to_pose = jax.jit(unknowns.to_pose)
+_loss = jax.jit(photometric.mean_loss)
+
+
+@jax.jit
+def _light_surface(normal, weight, picture, held):
+    """Light and albedo that suit a surface, by the weights of its pixels."""
+    light, albedo = photometric.fit_light(normal, weight, picture, held["light"])
+    albedo = albedo if held["albedo"] is None else held["albedo"]
+    return light, jnp.clip(albedo, *unknowns.ALBEDO)
+
+
+@jax.jit
+def _residuals(normal, covered, light, albedo, picture, mask):
+    drawn = photometric.draw({"normal": normal[None], "mask": covered[None]}, light[None], albedo[None])[0]
+    return photometric.differences(drawn, covered, picture, mask)
