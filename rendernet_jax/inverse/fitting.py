@@ -30,7 +30,7 @@ _STEPS = (5, 6)  # of refinement by silhouette
 _TWINS = (2, 3)  # of this many of the best poses, this many turns of the object that look most like it
 # Half the mean square of residuals beyond which a drawing by the network, or a ray-traced one, is so unlike the picture
 # that all is searched once more, so many times as thoroughly: about the largest that the true poses of plain models
-# leave. And by what, radians, the best is turned then: tables and stools look much alike from several sides.
+# leave. And by what, radians, the best is turned after that: tables and stools look much alike from several sides.
 _UNLIKE, _AGAIN = (6e-4, 4e-4), 2
 _TURNS = tuple(math.radians(turn) for turn in (60, 90, 120, 180, 240, 270, 300))
 _TOLD = 5  # different candidates that are left when the network has judged them
@@ -107,8 +107,8 @@ def fit_steps(
     sphere, from near and far, are compared by silhouette, and the best different ones refined so. The best of those are
     tried from the other distance, too, and turned to where the object looks most like itself. All are judged through
     the network, light and albedo solved for, and the best few refined with everything free. If what is drawn then is
-    still unlike the picture, as it always is in a photo of what has a texture, all that is done once more, from twice
-    as many directions, and from the best pose so far turned about the object's upright axis.
+    still unlike the picture, as it always is in a photo of what has a texture, the same is done after a search from
+    twice as many directions, and then with the object turned about its upright axis.
 
     Args:
         params, config: a network with the heads normal and mask.
@@ -153,10 +153,12 @@ def fit_steps(
         kept = tuple(name for name in ("light", "albedo") if name in start)
         settle = lambda found: _compare(params, config, grid, *drawn[-1], found.candidates, kept, window)  # noqa: E731
     compared, losses = settle(found)
-    if "pose" not in start and min(losses) > _UNLIKE[surface is not None]:
-        again = _search_again(grid, mask, window, settings.starts, compared.pose[jnp.argmin(losses)])
-        *_, others = improve(again)
-        compared, losses = _join((compared, losses), settle(others))
+    search = lambda: search_by_silhouette(grid, mask, window, settings.starts, _AGAIN)[0]  # noqa: E731
+    turn = lambda: _turned(grid, mask, window, compared.pose[np.argmin(losses)])  # noqa: E731
+    for more in () if "pose" in start else (search, turn):
+        if min(losses) > _UNLIKE[surface is not None]:
+            *_, others = improve(more())
+            compared, losses = _join((compared, losses), settle(others))
     chosen = different(compared.pose, losses, _TOLD)
     yield Fit(*take((compared, losses), chosen), "compare")
 
@@ -215,17 +217,10 @@ def search_by_silhouette(grid, mask, window: Window, starts: int, thorough: int 
     return _join((vectors, losses), _refine_by_silhouette(grid, mask, window, more, _FINE, _STEPS[1]))
 
 
-def _search_again(grid, mask, window: Window, starts: int, best) -> jax.Array:
-    """Pose vectors ``[K, 7]`` of a more thorough search, and of a pose ``[7]`` turned about the upright axis."""
-    turned, _ = _refine_by_silhouette(grid, mask, window, _turn(best), _FINE, _STEPS[1])
-    return _join(search_by_silhouette(grid, mask, window, starts, _AGAIN)[0], turned)
-
-
 # --- compiled once for each size and number of steps ------------------------------------------------------------------
 
 _join = jax.jit(lambda *trees: jax.tree.map(lambda *xs: jnp.concatenate(xs), *trees))
 _replace_first = jax.jit(lambda new, old: jax.tree.map(lambda x, y: jnp.concatenate([x, y[len(x) :]]), new, old))
-_turn = jax.jit(lambda vector: jnp.tile(vector[None], (len(_TURNS), 1)).at[:, 0].add(jnp.asarray(_TURNS)))
 
 
 @functools.partial(jax.jit, static_argnames=("starts", "rolls"))
@@ -247,6 +242,13 @@ def _refine_by_silhouette(grid, mask, window, vectors, size: int, steps: int):
     free = jnp.ones(7).at[6].set(told)
     cells, small = silhouette.opaque(grid, size), crop(mask, window, size, 0.0)[..., 0]
     return one_by_one(lambda vector: silhouette.refine(cells, small, vector, free, steps, window), vectors)
+
+
+@jax.jit
+def _turned(grid, mask, window, vector):
+    """Pose vectors ``[K, 7]`` of the object turned about its upright axis, from a pose ``[7]``."""
+    turned = jnp.tile(vector[None], (len(_TURNS), 1)).at[:, 0].add(jnp.asarray(_TURNS))
+    return _refine_by_silhouette(grid, mask, window, turned, _FINE, _STEPS[1])[0]
 
 
 @jax.jit
