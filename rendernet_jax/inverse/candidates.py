@@ -128,7 +128,7 @@ def crop_pixels(picture, mask, window: Window, size: int) -> tuple[np.ndarray, n
     factor = math.ceil(shown / size)
     width, side = 2.0 * factor / len(picture), _ALIKE * math.ceil((shown / factor + 1.0) / _ALIKE)
     beyond = 0.5 * (side - shown / factor)
-    top, left = (math.floor(place / width - beyond) for place in (1.0 - float(window.top), 1.0 + float(window.left)))
+    top, left = (round(place / width - beyond) for place in (1.0 - float(window.top), 1.0 + float(window.left)))
     shrunk = []
     for image, outside in ((picture, 1.0), (mask, 0.0)):
         pads = [(factor * max(0, -first), factor * max(0, first + side) - len(image)) for first in (top, left)]

@@ -153,20 +153,22 @@ def fit_steps(
         kept = tuple(name for name in ("light", "albedo") if name in start)
         settle = lambda found: _compare(params, config, grid, *drawn[-1], found.candidates, kept, window)  # noqa: E731
     compared, losses = settle(found)
+    yield ranked(compared, losses, "compare")
     search = lambda: search_by_silhouette(grid, mask, window, settings.starts, _AGAIN)[0]  # noqa: E731
     turn = lambda: _turned(grid, mask, window, compared.pose[np.argmin(losses)])  # noqa: E731
     for more in () if "pose" in start else (search, turn):
-        if min(losses) > _UNLIKE[surface is not None]:
+        if (found.losses[0] if surface is None else min(losses)) > _UNLIKE[surface is not None]:
             *_, others = improve(more())
+            found = min(found, others, key=lambda fit: fit.losses[0])
             compared, losses = _join((compared, losses), settle(others))
     chosen = different(compared.pose, losses, _TOLD)
-    yield Fit(*take((compared, losses), chosen), "compare")
+    yield Fit(*take((compared, losses), chosen), "choose")
 
 
 def count_reports(settings: Settings, traced: bool = False) -> int:
     """How often :func:`fit_steps` tells what it found; ``traced`` says whether it is given a surface."""
     settings = settings.before_tracing() if traced else settings
-    return 2 + sum(-(-steps // _CHUNK) for steps in settings.steps)
+    return 3 + sum(-(-steps // _CHUNK) for steps in settings.steps)
 
 
 def _improve(params, config, grid, drawn, window, settings: Settings, held: dict, free, poses) -> Iterator[Fit]:

@@ -11,6 +11,7 @@ import scipy.optimize
 from rendernet_jax.inverse import photometric, unknowns
 from rendernet_jax.inverse.candidates import crop_pixels, surround
 from rendernet_jax.inverse.unknowns import Unknowns
+from rendernet_jax.voxels import Window
 
 # Pixels of a mesh across whose edges normals differ so much that their mean is shorter than this count for little.
 _ONE_FACE, _EDGES = 0.98, 0.01
@@ -40,13 +41,21 @@ def settle(surface: Callable, found: Unknowns, picture, mask, held: dict, moving
     window = surround(mask, _MARGIN)
     crop = lambda size: crop_pixels(picture, mask, window, size)  # noqa: E731
     relight = functools.partial(_relight, surface, shown=crop(_LIT), held=held)
-    chosen = np.arange(len(found.pose))
-    found = relight(found, chosen)
+    everyone = chosen = np.arange(len(found.pose))
     for size, trials in zip(_SIZES, _TRIALS, strict=True) if moving else ():
+        found = relight(found, chosen)
         found, losses = _move(surface, found, chosen, crop(size), trials)
         chosen = chosen[losses <= _HOPELESS * losses.min()]
-        found = relight(found, chosen)
-    return found, jnp.asarray(_move(surface, found, np.arange(len(found.pose)), crop(_SIZES[-1]), 0)[1])
+    found = relight(found, everyone)
+    return found, jnp.asarray(_move(surface, found, everyone, crop(_SIZES[-1]), 0)[1])
+
+
+def _draw(surface: Callable, vector, window: Window, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Normals and covered fraction of a pose vector ``[7]``; nothing is covered outside the frame."""
+    normal, covered = surface(_to_pose(jnp.asarray(vector, jnp.float32)), window, size)
+    middles = (np.arange(size) + 0.5) * (float(window.extent) / size)
+    inside = [np.abs(axis) < 1.0 for axis in (float(window.top) - middles, float(window.left) + middles)]
+    return normal, covered * (inside[0][:, None] & inside[1][None])[..., None]
 
 
 def _relight(surface: Callable, found: Unknowns, chosen, shown: tuple, held: dict) -> Unknowns:
@@ -57,7 +66,7 @@ def _relight(surface: Callable, found: Unknowns, chosen, shown: tuple, held: dic
     picture, mask, window = shown
     lights, albedos = np.array(found.light), np.array(found.albedo)
     for index in chosen:
-        normal, covered = surface(_to_pose(found.pose[index]), window, len(picture))
+        normal, covered = _draw(surface, found.pose[index], window, len(picture))
         edges = np.linalg.norm(normal, axis=-1, keepdims=True) < _ONE_FACE
         weight = mask * covered * np.where(edges | (covered < 1.0), _EDGES, 1.0)
         lights[index], albedos[index] = _light_surface(normal, weight, picture, held)
@@ -82,7 +91,7 @@ def _move(surface: Callable, found: Unknowns, chosen, shown: tuple, trials: int)
         light, albedo = found.light[index], found.albedo[index]
 
         def residuals(vector, light=light, albedo=albedo):
-            normal, covered = surface(_to_pose(jnp.asarray(vector, jnp.float32)), window, len(picture))
+            normal, covered = _draw(surface, vector, window, len(picture))
             return np.asarray(_residuals(normal, covered, light, albedo, picture, mask), np.float64)
 
         def derivatives(vector, residuals=residuals):

@@ -82,7 +82,7 @@ def load_guess(
     if prior is not None and trained_with not in (None, read_card(prior)["sha256"]):
         raise InputError(
             f"guess: expected one that was trained with the prior {prior}, got {name}, trained with another; name the "
-            "one of this prior, train it (train_first_guess), or do without (none)"
+            "one of this prior, train it (train_first_guess), or do without"
         )
     return found
 
