@@ -24,14 +24,31 @@ def start(name: str, *arguments) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
+@contextlib.contextmanager
+def own_flags():
+    """Forget the flags that are defined within, and the modules that did so, which are to do it again when asked."""
+    others, modules = set(flags.FLAGS), set(sys.modules)
+    try:
+        yield
+    finally:
+        for flag in set(flags.FLAGS) - others:
+            delattr(flags.FLAGS, flag)
+        for module in set(sys.modules) - modules:
+            if module.startswith("experiments."):
+                del sys.modules[module]
+                delattr(sys.modules["experiments"], module.rpartition(".")[2])
+        flags.FLAGS.unparse_flags()
+
+
 def call(name: str, *arguments) -> subprocess.CompletedProcess:
     """What :func:`start` does and prints, without the seconds in which a process starts.
 
     Flags are defined anew, and JAX promotes as it does for users; warnings are errors, as everywhere in tests.
     """
-    others, handlers, modules = set(flags.FLAGS), list(logging.root.handlers), set(sys.modules)
+    handlers = list(logging.root.handlers)
     command, output, errors, code = [name, *map(str, arguments)], io.StringIO(), io.StringIO(), 0
     with (
+        own_flags(),
         mock.patch.object(sys, "argv", command),
         mock.patch.object(_launch, "_created", []),
         jax.numpy_dtype_promotion("standard"),
@@ -44,12 +61,5 @@ def call(name: str, *arguments) -> subprocess.CompletedProcess:
         except SystemExit as end:
             code = end.code or 0
         finally:
-            for flag in set(flags.FLAGS) - others:
-                delattr(flags.FLAGS, flag)
-            for module in set(sys.modules) - modules:
-                if module.startswith("experiments."):  # it defined some of them, and is to do so again
-                    del sys.modules[module]
-                    delattr(sys.modules["experiments"], module.rpartition(".")[2])
-            flags.FLAGS.unparse_flags()
             logging.root.handlers[:] = handlers
     return subprocess.CompletedProcess(command, code, output.getvalue(), errors.getvalue())

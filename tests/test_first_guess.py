@@ -204,19 +204,20 @@ def test_views_of_unseen_shapes_are_guessed(trained):
 
 def test_shapes_without_views_are_left_out(tmp_path, monkeypatch):
     """All of a shape's views in a data set may look up from below; and it may be the only one that is held back."""
-    from experiments import _shapes
-
     grids = [voxelise(chair(3 + i, 4), SIDE, "binary") for i in range(4)]
     shapes = [Shape(f"chair-{i}", "chair", shards.encode_bits(grid)) for i, grid in enumerate(grids)]
     nothing = guess_views.Views((), np.zeros((0, 7), np.float32))
     something = guess_views.trace(chair(3, 4), [Pose()])
-    monkeypatch.setattr(_shapes, "_DATA", types.SimpleNamespace(value=["a data set"]))
-    for blind in range(4):
-        views = [nothing if i == blind else something for i in range(4)]
-        monkeypatch.setattr(guess_views, "read_data_sets", lambda folders, views=views: views)
-        seen, kept = _shapes.Shapes([], shapes, {}).collect_seen(tmp_path, SIDE, "binary")
-        assert len(seen) == len(kept) == 3 and len(seen.training) and len(seen.validation)
-        np.testing.assert_array_equal(seen.grids(range(3)), np.delete(grids, blind, 0))
+    with launching.own_flags(), monkeypatch.context() as patch:
+        from experiments import _shapes
+
+        patch.setattr(_shapes, "_DATA", types.SimpleNamespace(value=["a data set"]))
+        for blind in range(4):
+            views = [nothing if i == blind else something for i in range(4)]
+            monkeypatch.setattr(guess_views, "read_data_sets", lambda folders, views=views: views)
+            seen, kept = _shapes.Shapes([], shapes, {}).collect_seen(tmp_path, SIDE, "binary")
+            assert len(seen) == len(kept) == 3 and len(seen.training) and len(seen.validation)
+            np.testing.assert_array_equal(seen.grids(range(3)), np.delete(grids, blind, 0))
 
 
 def test_mirrored_pictures_are_told_with_what_the_mirrored_shape_is():

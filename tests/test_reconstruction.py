@@ -161,8 +161,9 @@ def test_an_unknown_shape_is_written_like_a_known_one(given, tmp_path, monkeypat
     (tmp_path / "init.json").write_text(json.dumps({"shape": fit["shape"]}))
     again = dataclasses.replace(unknown, init=str(tmp_path / "init.json"), fixed=("shape",))
     assert reconstruction.run(again, {})["shape"] == fit["shape"]
-    monkeypatch.setattr(weights, "load_guess", None)
-    assert reconstruction.run(dataclasses.replace(again, guess="none"), {})["shape"] == fit["shape"]
+    with monkeypatch.context() as patch:
+        patch.setattr(weights, "load_guess", None)
+        assert reconstruction.run(dataclasses.replace(again, guess="none"), {})["shape"] == fit["shape"]
     (tmp_path / "init.json").write_text('{"shape": [1, 2]}')
     with pytest.raises(InputError, match="a latent of 12 numbers, got 2"):
         reconstruction.run(again, {})

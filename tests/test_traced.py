@@ -61,7 +61,7 @@ def test_what_is_held_stays():
 
 def test_what_lies_outside_the_frame_does_not_count():
     """The true pose of an object that the frame cuts off is not pulled into it."""
-    mesh, pose = make_shape("animal", 9_000_002), Pose(0.6, 0.4, 0.05, 1.1, (0.7, 0.2, 0.0), 0.2)
+    mesh, pose = make_shape("animal", 9_000_002), Pose(0.6, 0.4, 0.05, 1.1, (0.8, 0.2, 0.0), 0.2)
     photo = reference_pictures(build_scene(mesh), pose, LIGHT, 128, ("phong", "mask"), supersample=4)
     assert photo["mask"][:, -1].max() == 1.0
     found = Unknowns(unknowns.from_pose(pose)[None], jnp.zeros((1, 3)), jnp.ones((1, 1)))
