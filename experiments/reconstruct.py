@@ -38,7 +38,7 @@ _SEED = flags.DEFINE_integer(
     "seed", 0, "Seed of the starts of --schedule=paper; the default one has none.", 0, 2**31 - 1
 )
 _STARTS = flags.DEFINE_integer(
-    "starts", 256, "View directions that are tried where the view is searched, not guessed: of a given shape.", 8, 1024
+    "starts", 256, "View directions that are tried where the view is searched, not guessed.", 8, 1024
 )
 _FIX = flags.DEFINE_list("fix", "", "Some of pose,light,albedo,shape,texture: held as --init gives them.")
 _INIT = flags.DEFINE_string("init", None, "JSON file with any of these, as fit.json has them.")
