@@ -28,7 +28,7 @@ _WEIGHTS = flags.DEFINE_string("weights", None, "Start from these weights (shape
 _STEPS = flags.DEFINE_integer("steps", 4000, "Optimiser steps.", lower_bound=1)
 _BATCH = flags.DEFINE_integer("batch", 8, "Shapes a step, over all devices.", lower_bound=1)
 _RATE = flags.DEFINE_float("rate", 2e-3, "Peak learning rate of AdamW.", lower_bound=0.0)
-_KL = flags.DEFINE_float("kl", 0.1, "Weight of the latents' divergence from a unit normal.", lower_bound=0.0)
+_KL = flags.DEFINE_float("kl", 0.03, "Weight of the latents' divergence from a unit normal.", lower_bound=0.0)
 _EVAL_EVERY = flags.DEFINE_integer("eval_every", 500, "Steps between evaluations and checkpoints.", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of shapes, initial weights and batches.", 0, 2**31 - 1)
 

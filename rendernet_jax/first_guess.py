@@ -40,7 +40,7 @@ class GuessConfig:
     latent: int = 200
     patch: int = 4  # pixels on a side of what the first convolution reads as one
     widths: tuple[int, ...] = (48, 96, 160, 192)  # of stages; before each but the first the picture is halved
-    blocks: tuple[int, ...] = (0, 1, 1, 1)  # residual blocks in each
+    blocks: tuple[int, ...] = (1, 2, 2, 2)  # residual blocks in each
     hidden: int = 512
     sectors: int = 24
 

@@ -123,7 +123,7 @@ def fit_shape_steps(
     free = Unknowns(*(jnp.float32(name not in fixed) for name in ("pose", "light", "albedo", "shape")))
     channels, guessed = picture.shape[-1], None
     if is_guessed(guess, start):
-        guessed = _guess(prior[0], guess, picture, mask, start)
+        guessed = _guess(prior, guess, picture, mask, start)
         found = _begin(guessed, start, channels)
         yield found
     else:
@@ -235,11 +235,11 @@ def _unlit(poses, latents, start: dict, channels: int) -> Unknowns:
     return Unknowns(poses, alike(light), alike(albedo), latents)
 
 
-def _guess(prior: dict, guess: tuple[dict, GuessConfig], picture, mask, start: dict) -> _Guess:
+def _guess(prior: tuple[dict, PriorConfig], guess: tuple[dict, GuessConfig], picture, mask, start: dict) -> _Guess:
     picture, mask = np.asarray(picture), np.asarray(mask)
     found = _see(*guess, first_guess.crop(picture, mask)[None])
-    mean, spread = shape_prior.usual(prior)
-    latent = mean + spread * found.latent[0]
+    mean, spread = shape_prior.usual(prior[0])
+    latent = _known(*prior, mean + spread * found.latent[0])
     if "pose" in start:
         return _Guess(latent, unknowns.from_pose(start["pose"])[None], jnp.zeros(1))
     order = jnp.argsort(-found.log_odds[0])
@@ -273,6 +273,15 @@ _see = jax.jit(first_guess.guess_symmetric, static_argnums=1)
 @functools.partial(jax.jit, static_argnums=1)
 def _decode(params, config, latents):
     return one_by_one(lambda latent: voxels(params, config, latent)[0], latents)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _known(params, config, latent):
+    """The latent ``[L]`` of what a latent decodes as: the same shape, told as the prior tells shapes that it knows.
+
+    What is guessed is told by what it decodes as, and is far out along the many axes that hardly change that.
+    """
+    return shape_prior.encode(params, config, voxels(params, config, latent))[0]
 
 
 def voxels(prior: dict, prior_config: PriorConfig, latent: jax.Array) -> jax.Array:

@@ -40,7 +40,7 @@ class GuessRecipe:
     rate: float = 1e-3
     warmup: int = 200
     weight_decay: float = 1e-4
-    ema: float = 0.998
+    ema: float = 0.999
     clip: float = 1.0  # global gradient norm
     seed: int = 0
 
