@@ -60,7 +60,7 @@ class Job:
     guess: str = "first_guess"  # or NO_GUESS
     schedule: str = SCHEDULES[0]
     seed: int = 0
-    starts: int = 64
+    starts: int = 256
     init: str | None = None
     fixed: tuple[str, ...] = ()
     size: int = 256

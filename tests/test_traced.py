@@ -9,6 +9,7 @@ from rendernet_jax import camera
 from rendernet_jax.camera import Light, Pose
 from rendernet_jax.data.families import make_shape
 from rendernet_jax.data.meshes import Mesh
+from rendernet_jax.data.procedural.parts import box, join
 from rendernet_jax.data.references import build_scene, reference_pictures, surface_of, trace
 from rendernet_jax.inverse import traced, unknowns
 from rendernet_jax.inverse.candidates import crop_pixels
@@ -70,20 +71,13 @@ def test_what_lies_outside_the_frame_does_not_count():
     assert losses[0] < 2e-4
 
 
-def box(low, high) -> tuple[np.ndarray, np.ndarray]:
-    """Corners and faces of a box."""
-    corners = np.stack(np.meshgrid(*zip(low, high, strict=True), indexing="ij"), -1).reshape(-1, 3)
-    quads = [[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]]
-    return corners, np.asarray([[q[0], q[i], q[i + 1]] for q in quads for i in (1, 2)])
-
-
 def test_a_small_difference_tells_front_from_back():
     """A chest whose front has a knob, from a pose three degrees off and from one off as far beyond half a turn."""
     parts = [box((-0.3, -0.5, -0.2), (0.3, 0.5, 0.2)), box((-0.04, 0.1, 0.2), (0.04, 0.16, 0.23))]
-    vertices = np.concatenate([vertices for vertices, _ in parts]).astype(np.float32)
-    faces = np.concatenate([faces + 8 * i for i, (_, faces) in enumerate(parts)]).astype(np.int32)
+    vertices, faces = join(parts)
+    mesh = Mesh(vertices.astype(np.float32), faces.astype(np.int32))
     off = [0.05, 0.02, -0.02, 0.0, 0.0, 0.0, 0.0]
-    settled, losses = settle(Mesh(vertices, faces), candidates_at([off[0] + np.pi, *off[1:]], off))
+    settled, losses = settle(mesh, candidates_at([off[0] + np.pi, *off[1:]], off))
     assert losses[1] < 0.7 * losses[0], losses
     assert angle_between(unknowns.to_pose(settled.pose[1]), camera.broadcast(POSE)) < 0.3
 

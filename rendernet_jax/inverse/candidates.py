@@ -131,11 +131,11 @@ def crop_pixels(picture, mask, window: Window, size: int) -> tuple[np.ndarray, n
     top, left = (round(place / width - beyond) for place in (1.0 - float(window.top), 1.0 + float(window.left)))
     shrunk = []
     for image, outside in ((picture, 1.0), (mask, 0.0)):
-        pads = [(factor * max(0, -first), factor * max(0, first + side) - len(image)) for first in (top, left)]
-        pads = [(before, max(0, after)) for before, after in pads]
-        padded = np.pad(np.asarray(image), (*pads, (0, 0)), constant_values=outside)
-        rows, columns = (slice(factor * max(0, first), factor * (max(0, first) + side)) for first in (top, left))
-        blocks = padded[rows, columns].reshape(side, factor, side, factor, -1)
+        spans = [(factor * first, factor * (first + side)) for first in (top, left)]
+        inside = tuple(slice(max(0, start), max(0, stop)) for start, stop in spans)
+        pads = [(max(0, -start), max(0, stop - len(image))) for start, stop in spans]
+        seen = np.pad(np.asarray(image)[inside], (*pads, (0, 0)), constant_values=outside)
+        blocks = seen.reshape(side, factor, side, factor, -1)
         shrunk.append(blocks.mean((1, 3)))
     return *shrunk, Window(*map(np.float32, (width * left - 1.0, 1.0 - width * top, width * side, window.depth)))
 

@@ -31,7 +31,7 @@ _TWINS = (2, 3)  # of this many of the best poses, this many turns of the object
 # Half the mean square of residuals beyond which a drawing by the network, or a ray-traced one, is so unlike the picture
 # that all is searched once more, so many times as thoroughly: about the largest that the true poses of plain models
 # leave. And by what, radians, the best is turned after that: tables and stools look much alike from several sides.
-_UNLIKE, _AGAIN = (6e-4, 4e-4), 2
+_UNLIKE_DRAWN, _UNLIKE_TRACED, _AGAIN = 6e-4, 4e-4, 2
 _TURNS = tuple(math.radians(turn) for turn in (60, 90, 120, 180, 240, 270, 300))
 _TOLD = 5  # different candidates that are left when the network has judged them
 _CLOSE = 1.2  # times the least loss: what has more at one size is not looked at again at the next
@@ -146,18 +146,18 @@ def fit_steps(
     for found in improve(_first_poses(grid, mask, window, settings, start, fixed)):
         yield found
     if surface is not None:
-        held = candidates.given({name: start[name] for name in fixed})
+        unlike, held = _UNLIKE_TRACED, candidates.given({name: start[name] for name in fixed})
         moving = "pose" not in fixed
         settle = lambda found: traced.settle(surface, found.candidates, picture, mask, held, moving)  # noqa: E731
     else:
-        kept = tuple(name for name in ("light", "albedo") if name in start)
+        unlike, kept = _UNLIKE_DRAWN, tuple(name for name in ("light", "albedo") if name in start)
         settle = lambda found: _compare(params, config, grid, *drawn[-1], found.candidates, kept, window)  # noqa: E731
     compared, losses = settle(found)
     yield ranked(compared, losses, "compare")
     search = lambda: search_by_silhouette(grid, mask, window, settings.starts, _AGAIN)[0]  # noqa: E731
     turn = lambda: _turned(grid, mask, window, compared.pose[np.argmin(losses)])  # noqa: E731
     for more in () if "pose" in start else (search, turn):
-        if (found.losses[0] if surface is None else min(losses)) > _UNLIKE[surface is not None]:
+        if (found.losses[0] if surface is None else min(losses)) > unlike:
             *_, others = improve(more())
             found = min(found, others, key=lambda fit: fit.losses[0])
             compared, losses = _join((compared, losses), settle(others))

@@ -39,15 +39,16 @@ def settle(surface: Callable, found: Unknowns, picture, mask, held: dict, moving
         the candidates, and the losses ``[K]`` of what is drawn of the surface (:func:`photometric.compare`).
     """
     window = surround(mask, _MARGIN)
-    crop = lambda size: crop_pixels(picture, mask, window, size)  # noqa: E731
-    relight = functools.partial(_relight, surface, shown=crop(_LIT), held=held)
+    lit, *shown = (crop_pixels(picture, mask, window, size) for size in (_LIT, *_SIZES))
+    relight = functools.partial(_relight, surface, shown=lit, held=held)
     everyone = chosen = np.arange(len(found.pose))
-    for size, trials in zip(_SIZES, _TRIALS, strict=True) if moving else ():
+    for seen, trials in zip(shown, _TRIALS, strict=True) if moving else ():
         found = relight(found, chosen)
-        found, losses = _move(surface, found, chosen, crop(size), trials)
+        found = _move(surface, found, chosen, seen, trials)
+        losses = _assess(surface, found, chosen, seen)
         chosen = chosen[losses <= _HOPELESS * losses.min()]
     found = relight(found, everyone)
-    return found, jnp.asarray(_move(surface, found, everyone, crop(_SIZES[-1]), 0)[1])
+    return found, jnp.asarray(_assess(surface, found, everyone, shown[-1]))
 
 
 def _draw(surface: Callable, vector, window: Window, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -73,45 +74,48 @@ def _relight(surface: Callable, found: Unknowns, chosen, shown: tuple, held: dic
     return found.replace(light=jnp.asarray(lights), albedo=jnp.asarray(albedos))
 
 
-def _move(surface: Callable, found: Unknowns, chosen, shown: tuple, trials: int) -> tuple[Unknowns, np.ndarray]:
-    """Candidates, the poses of those chosen moved so that they draw the picture better, and their losses.
+def _move(surface: Callable, found: Unknowns, chosen, shown: tuple, trials: int) -> Unknowns:
+    """Candidates, the poses of those chosen, by index, moved so that they draw the picture better.
 
-    By Gauss-Newton's method within a trust region, from central differences, with lights and albedos held.
-
-    Args:
-        chosen: indices ``[N]``.
-        shown: what :func:`crop_pixels` returns.
-        trials: how many drawings are compared, derivatives apart; 0 leaves the poses as they are.
+    By Gauss-Newton's method within a trust region, from central differences, with lights and albedos held; ``trials``
+    drawings are compared of each at most, derivatives apart. ``shown`` is what :func:`crop_pixels` returns.
     """
-    picture, mask, window = shown
+    picture, _, window = shown
     reach = 0.5 * float(window.extent)  # of the object about its middle
     steps = _PIXELS * 2.0 / len(picture) * np.array([1.0, 1.0, 1.0, 1.0, reach, reach, 3.0])
-    poses, losses = np.array(found.pose), []
+    poses = np.array(found.pose)
     for index in chosen:
-        light, albedo = found.light[index], found.albedo[index]
+        residuals = functools.partial(_differ, surface, found.light[index], found.albedo[index], shown)
+        poses[index] = scipy.optimize.least_squares(
+            residuals,
+            np.clip(poses[index], *unknowns.BOUNDS),
+            functools.partial(_differentiate, residuals, steps),
+            unknowns.BOUNDS,
+            ftol=_LEAST_GAIN,
+            x_scale=steps,
+            loss="huber",
+            f_scale=photometric.HUBER,
+            max_nfev=trials,
+        ).x
+    return found.replace(pose=jnp.asarray(poses))
 
-        def residuals(vector, light=light, albedo=albedo):
-            normal, covered = _draw(surface, vector, window, len(picture))
-            return np.asarray(_residuals(normal, covered, light, albedo, picture, mask), np.float64)
 
-        def derivatives(vector, residuals=residuals):
-            moves = np.diag(steps)
-            return np.stack([residuals(vector + by) - residuals(vector - by) for by in moves], axis=1) / (2.0 * steps)
+def _assess(surface: Callable, found: Unknowns, chosen, shown: tuple) -> np.ndarray:
+    """Losses ``[N]`` of candidates, by index."""
+    points = ((found.light[index], found.albedo[index], found.pose[index]) for index in chosen)
+    return np.asarray([_loss(_differ(surface, light, albedo, shown, pose)) for light, albedo, pose in points])
 
-        if trials:
-            poses[index] = scipy.optimize.least_squares(
-                residuals,
-                np.clip(poses[index], *unknowns.BOUNDS),
-                derivatives,
-                unknowns.BOUNDS,
-                ftol=_LEAST_GAIN,
-                x_scale=steps,
-                loss="huber",
-                f_scale=photometric.HUBER,
-                max_nfev=trials,
-            ).x
-        losses.append(float(_loss(residuals(poses[index]))))
-    return found.replace(pose=jnp.asarray(poses)), np.asarray(losses)
+
+def _differ(surface: Callable, light, albedo, shown: tuple, vector) -> np.ndarray:
+    """Residuals of what is drawn of a surface in a pose vector ``[7]``, float64."""
+    picture, mask, window = shown
+    normal, covered = _draw(surface, vector, window, len(picture))
+    return np.asarray(_residuals(normal, covered, light, albedo, picture, mask), np.float64)
+
+
+def _differentiate(function: Callable, steps: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """Central differences ``[M, P]`` of a function ``[P] -> [M]``."""
+    return np.stack([function(vector + by) - function(vector - by) for by in np.diag(steps)], axis=1) / (2.0 * steps)
 
 
 # --- compiled once for each size --------------------------------------------------------------------------------------
