@@ -33,8 +33,8 @@ _GUESSED = 4  # views
 _ROLL = 0.1  # radians, deviation of the roll of photos
 # Deviations of poses, in the order of unknowns.POSE, from upright ones and the usual distance, and from guessed ones.
 # A shape that is not right yet is easily made so by a pose that is wrong: it is held by more than the picture.
-_UPRIGHT = (math.inf, math.inf, 0.25, math.inf, math.inf, math.inf, 0.4)
-_NEAR_GUESS = (0.025, 0.04, 0.02, 0.04, 0.012, 0.012, 0.1)
+_UPRIGHT = (math.inf, math.inf, 0.5, math.inf, math.inf, math.inf, 0.8)
+_NEAR_GUESS = (0.02, 0.03, 0.012, 0.02, 0.007, 0.007, 0.05)
 _MARGIN = 1.25  # of the window about the object that is looked at, its width
 _SHARPNESS = 3.0  # of the edge between set and empty cells, against what the prior decodes
 _CUT = 0.3  # probability from which a cell is set: the overlap that can be expected is largest well below one half
@@ -58,8 +58,8 @@ class ShapeSettings:
     steps: tuple[int, ...] = (8, 60, 120, 60)  # by silhouettes, the pose alone; then of the descents, in tens
     candidates: tuple[int, ...] = (4, 2, 2)
     # Weights beside half the mean squared pixel of the frame: of how unusual the latent is,
-    typical: tuple[float, ...] = (6e-4, 2e-4, 1e-4)
-    posed: tuple[float, ...] = (2e-4, 5e-5, 5e-5)  # and how far the pose is from the one guessed, or from upright
+    typical: tuple[float, ...] = (1e-4, 3e-5, 1e-5)
+    posed: tuple[float, ...] = (1e-3, 3e-4, 2e-4)  # and how far the pose is from the one guessed, or from upright
 
 
 class _Guess(NamedTuple):

@@ -79,8 +79,8 @@ def make_batch(grids, recipe: PriorRecipe, index: int) -> np.ndarray:
 
 
 def reconstruction(params: dict, config: PriorConfig, grid: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Latents ``[B, L]`` of grids, and IoU ``[B]`` of the set cells with those that are decoded from them."""
-    latent = shape_prior.encode(params, config, grid)
+    """Close latents ``[B, L]`` of grids, and IoU ``[B]`` of the set cells with those that are decoded from them."""
+    latent = shape_prior.encode_closely(params, config, grid)
     return latent, shape_prior.overlap(config, shape_prior.decode(params, config, latent), grid)
 
 
