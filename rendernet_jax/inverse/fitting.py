@@ -35,7 +35,8 @@ _UNLIKE_DRAWN, _UNLIKE_TRACED, _AGAIN = 6e-4, 4e-4, 2
 _TURNS = tuple(math.radians(turn) for turn in (60, 90, 120, 180, 240, 270, 300))
 _TOLD = 5  # different candidates that are left when the network has judged them
 _CLOSE = 1.2  # times the least loss: what has more at one size is not looked at again at the next
-_CHUNK = 2  # steps of refinement between two reports
+_CHUNK = 4  # steps of refinement between two reports, or fewer; each begins with one linearisation more
+_BEFORE_TRACING = 4  # of those steps, at most, where ray tracing follows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +49,9 @@ class Settings:
     candidates: tuple[int, ...] = (3, 2)  # how many are refined at each of them; after the first, close ones alone
 
     def before_tracing(self) -> "Settings":
-        """The same up to the first size: where a mesh is given, what is ray traced of it does the rest better."""
-        first = {name: getattr(self, name)[:1] for name in ("sizes", "steps", "candidates")}
-        return dataclasses.replace(self, **first)
+        """A few steps at the first size: where a mesh is given, what is ray traced of it does the rest better."""
+        steps = (min(self.steps[0], _BEFORE_TRACING),)
+        return dataclasses.replace(self, sizes=self.sizes[:1], steps=steps, candidates=self.candidates[:1])
 
 
 def fit(params: dict, config: Config, picture, mask, grid, settings: Settings = Settings(), **given) -> Fit:
