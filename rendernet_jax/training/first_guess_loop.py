@@ -16,7 +16,7 @@ from rendernet_jax.data import guess_views
 from rendernet_jax.errors import InputError
 from rendernet_jax.first_guess import GuessConfig
 from rendernet_jax.shape_prior import PriorConfig
-from rendernet_jax.training.shape_prior_step import sum_cells
+from rendernet_jax.training.shape_prior_step import soft_overlap
 from rendernet_jax.training.step import AXIS, advance, fresh_state, make_optimizer
 from rendernet_jax.training.task_loop import Task, train_task
 from rendernet_jax.weights import save_weights
@@ -117,11 +117,8 @@ def _cells_missed(params: dict, config: PriorConfig, latent, packed) -> jax.Arra
     """One minus the overlap of set cells ``[B, G^3 / 8]``, packed, and the chances that what is decoded is set."""
     mean, spread = shape_prior.usual(params)
     logits = shape_prior.decode_logits(params, config, mean[None] + spread[None] * latent).reshape(len(latent), -1)
-    edge = shape_prior.SET_FROM[config.occupancy]
-    chance, cells = jax.nn.sigmoid(logits - np.log(edge / (1.0 - edge))), jnp.unpackbits(packed, axis=1)
-    cells = cells[:, : chance.shape[1]].astype(jnp.float32)
-    both = sum_cells(chance * cells)
-    return 1.0 - (both + 1.0) / (sum_cells(chance) + sum_cells(cells) - both + 1.0)
+    cells = jnp.unpackbits(packed, axis=1)[:, : logits.shape[1]].astype(jnp.float32)
+    return 1.0 - soft_overlap(logits, cells, shape_prior.SET_FROM[config.occupancy])
 
 
 def make_step(config: GuessConfig, recipe: GuessRecipe, prior: tuple, axis: str | None = AXIS):

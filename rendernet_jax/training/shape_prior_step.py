@@ -51,11 +51,18 @@ def grid_losses(logits: jax.Array, target: jax.Array, edge: float) -> jax.Array:
     entropy = jnp.maximum(logits, 0.0) - logits * target + jnp.log(1.0 + small)
     probability = jnp.where(logits >= 0.0, 1.0, small) / (1.0 + small)
     dice = (2.0 * sum_cells(probability * target) + 1.0) / (sum_cells(probability**2) + sum_cells(target**2) + 1.0)
-    set_cells = (target >= edge).astype(jnp.float32)
-    chance = jax.nn.sigmoid(_SHARPNESS * (logits - math.log(edge / (1.0 - edge))))
-    both = sum_cells(chance * set_cells)
-    overlap = (both + 1.0) / (sum_cells(chance) + sum_cells(set_cells) - both + 1.0)
+    overlap = soft_overlap(logits, (target >= edge).astype(jnp.float32), edge, _SHARPNESS)
     return sum_cells(entropy) / _cells(target) + 2.0 - dice - overlap
+
+
+def soft_overlap(logits: jax.Array, cells: jax.Array, edge: float, sharpness: float = 1.0) -> jax.Array:
+    """Overlap ``[B]`` of set cells ``[B, N]``, 0 or 1, with the chances that decoded ones are set, from ``edge`` on.
+
+    Chances are logistic in logits ``[B, N]``, as steep as ``sharpness`` says.
+    """
+    chance = jax.nn.sigmoid(sharpness * (logits - math.log(edge / (1.0 - edge))))
+    both = sum_cells(chance * cells)
+    return (both + 1.0) / (sum_cells(chance) + sum_cells(cells) - both + 1.0)
 
 
 def _cells(target: jax.Array) -> jax.Array:
