@@ -1,5 +1,6 @@
 """Runs that are stopped in every way: signals, a full disk, lost permission; nothing is lost beyond the last save."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -225,7 +226,12 @@ def test_a_full_disk_is_one_error_and_the_last_state_stands(tmp_path):
         folder, flags = disk / "run", ("--size=150000", "--every=2")
         process = start(folder, *flags, "--pause=0.01")
         wait_for_step(process, folder, 4)
-        (disk / "filler").write_bytes(b"\0" * max(0, os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize - 100_000))
+        with open(disk / "filler", "ab", buffering=0) as filler:  # what the run frees meanwhile, too
+            while process.poll() is None:
+                spare = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize - 100_000
+                with contextlib.suppress(OSError):  # the run has written since
+                    filler.write(b"\0" * max(0, spare))
+                time.sleep(0.001)
         assert_one_error(finish(process, 1))
         before = int(state_of(folder, size=150000)["step"])
         assert before >= 2
