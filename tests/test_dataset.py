@@ -149,7 +149,7 @@ def test_resumed_build_equals_an_uninterrupted_one(finished, tmp_path, monkeypat
 @pytest.mark.skipif(os.name != "posix", reason="kills with a signal")
 @pytest.mark.parametrize("kills", [1, pytest.param(10, marks=pytest.mark.slow)])
 def test_killed_command_is_continued_by_the_same_command(tmp_path, kills):
-    """Killed at random moments, each after at least one more shape, and on a fast machine after some."""
+    """Killed at random moments, each after at least one more shape; a fast machine makes two or three meanwhile."""
     shapes = 12 if kills == 1 else 60
     output, rng = tmp_path / "new" / "set", np.random.default_rng(0)
     flags = [f"--shapes={shapes}", "--families=table,vase", "--views=2", "--size=64", "--grid=16", "--workers=1"]

@@ -226,8 +226,9 @@ def test_a_full_disk_is_one_error_and_the_last_state_stands(tmp_path):
         folder, flags = disk / "run", ("--size=150000", "--every=2")
         process = start(folder, *flags, "--pause=0.01")
         wait_for_step(process, folder, 4)
+        end = time.monotonic() + 600
         with open(disk / "filler", "ab", buffering=0) as filler:  # what the run frees meanwhile, too
-            while process.poll() is None:
+            while process.poll() is None and time.monotonic() < end:
                 spare = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize - 100_000
                 with contextlib.suppress(OSError):  # the run has written since
                     filler.write(b"\0" * max(0, spare))
