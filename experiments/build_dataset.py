@@ -23,7 +23,9 @@ _SOURCE = flags.DEFINE_string("source", "procedural", "'procedural', or a folder
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for the data set, required; an interrupted build there goes on.")
 _SHAPES = flags.DEFINE_integer("shapes", 800, "Number of procedural shapes.", lower_bound=1)
 _FAMILIES = flags.DEFINE_list(
-    "families", ["all"], "'all', or procedural families, for example chair,table; 'coloured' for face,painted."
+    "families",
+    ["all"],
+    "'all', or procedural families, for example chair,table; 'coloured' for face,painted; 'all' is without rocker.",
 )
 _VIEWS = flags.DEFINE_integer("views", 3, "Views of each shape.", 1, 1000)
 _SIZE = flags.DEFINE_integer("size", 512, "Side of a picture, pixels.", 8, 4096)

@@ -16,7 +16,7 @@ import scipy.ndimage
 
 from rendernet_jax.camera import Light, Pose
 from rendernet_jax.data import shards
-from rendernet_jax.data.families import FAMILIES, make_shape
+from rendernet_jax.data.families import FAMILIES, NAMED, make_shape
 from rendernet_jax.data.meshes import Mesh, load_mesh, normalise
 from rendernet_jax.data.raycast import camera_axes
 from rendernet_jax.data.references import build_scene, reference_pictures
@@ -97,10 +97,10 @@ def shape_subjects(count: int, families: Sequence[str] = FAMILIES) -> list[Subje
     Raises:
         InputError: no family, or an unknown one.
     """
-    unknown = [family for family in families if family not in FAMILIES]
+    unknown = [family for family in families if family not in FAMILIES + NAMED]
     if unknown or not families:
         got = repr(unknown[0]) if unknown else "none"
-        raise InputError(f"families: expected some of {', '.join(FAMILIES)}, got {got}; correct the name")
+        raise InputError(f"families: expected some of {', '.join(FAMILIES + NAMED)}, got {got}; correct the name")
     return [
         Subject(
             f"{family}-{seed}", f"procedural {family}", f"{family} {seed}", functools.partial(make_shape, family, seed)

@@ -8,12 +8,14 @@ import pytest
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from rendernet_jax.data.families import FAMILIES, make_shape
+from rendernet_jax.data.families import FAMILIES, NAMED, make_shape
 from rendernet_jax.data.procedural import outlines, parts
+from rendernet_jax.data.procedural.rockers import rocker
+from rendernet_jax.data.tasks import procedural_tasks
 from rendernet_jax.errors import InputError
 
 VOXEL = 1 / 64
-FURNITURE = ("chair", "stool", "bench", "sofa", "table", "shelf", "cabinet", "lamp", "vase")
+FURNITURE = ("chair", "stool", "bench", "sofa", "table", "shelf", "cabinet", "lamp", "vase", "rocker")
 
 
 def volume(part):
@@ -52,7 +54,7 @@ def area_samples(mesh):
 # --- families -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", FAMILIES + NAMED)
 def test_shapes_are_normalised_valid_and_not_alike(family):
     meshes = [make_shape(family, seed) for seed in range(8)]
     for mesh in meshes:
@@ -67,7 +69,7 @@ def test_shapes_are_normalised_valid_and_not_alike(family):
     assert len({(len(mesh.vertices), mesh.vertices[: len(mesh.vertices) // 2].tobytes()) for mesh in meshes}) == 8
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", FAMILIES + NAMED)
 def test_a_seed_repeats_exactly(family):
     first, other, again = make_shape(family, 3), make_shape(family, 4), make_shape(family, 3)
     np.testing.assert_array_equal(first.vertices, again.vertices)
@@ -75,14 +77,31 @@ def test_a_seed_repeats_exactly(family):
     assert first.vertices.shape != other.vertices.shape or not np.array_equal(first.vertices, other.vertices)
 
 
-def test_the_back_of_a_chair_is_at_negative_z():
+@pytest.mark.parametrize("family", ["chair", "rocker"])
+def test_the_back_of_a_chair_is_at_negative_z(family):
     behind = []
     for seed in range(60):
-        mesh = make_shape("chair", seed)
+        mesh = make_shape(family, seed)
         centres, area = area_samples(mesh)
         high = centres[:, 1] > 0.3
         behind.append(np.average(centres[high, 2], weights=area[high]) < 0)
     assert np.mean(behind) > 0.95
+
+
+def test_rockers_are_made_only_where_they_are_named():
+    assert NAMED == ("rocker",) and not set(NAMED) & set(FAMILIES)
+    families = [task.family for task in procedural_tasks(14, ("chair", "rocker"))]
+    assert families.count("chair") == 12 and families.count("rocker") == 2
+
+
+def test_rockers_are_closed_and_stand_on_two_runners_that_rise_towards_their_ends():
+    for seed in range(30):
+        part = parts.join(rocker(np.random.default_rng(seed)))
+        x, y, z = part[0].T
+        touching, low = z[y < 0.002], z[y < 0.1]
+        assert is_closed(part) and y.min() == 0
+        assert low.min() + 0.05 < touching.min() and touching.max() < low.max() - 0.05
+        assert abs(x[y < 0.01]).min() > 0.1
 
 
 def test_chairs_stand_on_the_ground_with_room_beneath_the_seat():
@@ -94,7 +113,7 @@ def test_chairs_stand_on_the_ground_with_room_beneath_the_seat():
     assert below < 0.5 * above
 
 
-@pytest.mark.parametrize("family", ["chair", "stool", "bench", "table", "shelf", "lamp", "soup"])
+@pytest.mark.parametrize("family", ["chair", "stool", "bench", "table", "shelf", "lamp", "soup", "rocker"])
 def test_families_hold_parts_thinner_than_a_voxel_and_thicker(family):
     thickness = np.concatenate([pieces(make_shape(family, seed)).min(1) for seed in range(12)])
     assert (thickness < VOXEL).any() and (thickness > 2 * VOXEL).any()

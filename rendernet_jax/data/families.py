@@ -3,7 +3,8 @@
 They are the only training data of the weights that ship. Furniture is assembled from boards, bars, bent tubes, shells
 and slats, some far thinner than a voxel; the rest are turned vessels, machine parts, vehicles, compositions of
 primitives, and creatures from smooth unions. Open3D is needed by the families that use iso-surfaces or edge collapse.
-Two more families have colours and are made only where they are named: heads of a morphable model, and painted objects.
+Rocking chairs are made only where they are named, and so are two families that have colours: heads of a morphable
+model, and painted objects.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from rendernet_jax.data.procedural import (
     morphable,
     painted,
     people,
+    rockers,
     shelves,
     soups,
     stools,
@@ -52,10 +54,13 @@ _MAKERS = {
     "shoe": blobs.shoe,
     "organic": blobs.blob,
     "soup": soups.soup,
+    "rocker": rockers.rocker,
 }
 
-FAMILIES: tuple[str, ...] = tuple(_MAKERS)
-COLOURED: tuple[str, ...] = ("face", "painted")  # not among FAMILIES, which the weights that ship were trained on
+# Neither is among FAMILIES, which the weights that ship were trained on: these are made only where they are named.
+NAMED: tuple[str, ...] = ("rocker",)
+COLOURED: tuple[str, ...] = ("face", "painted")
+FAMILIES: tuple[str, ...] = tuple(name for name in _MAKERS if name not in NAMED)
 
 
 def make_shape(family: str, seed: int) -> Mesh:
@@ -91,8 +96,8 @@ def vectors(family: str, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
 
 def _generator(family: str, seed: int) -> np.random.Generator:
     """The stream of random numbers of a family and seed."""
-    if family not in FAMILIES + COLOURED:
-        known = ", ".join(FAMILIES + COLOURED)
+    if family not in FAMILIES + NAMED + COLOURED:
+        known = ", ".join(FAMILIES + NAMED + COLOURED)
         raise InputError(f"family: expected one of {known}, got {family!r}; correct the name")
     if seed < 0:
         raise InputError(f"seed: expected a non-negative integer, got {seed}; choose another")
