@@ -1,4 +1,4 @@
-"""Open3D is optional: one place imports it, and tells what to do where it is missing."""
+"""Open3D and Numba are optional: one place imports each, and tells what to do where it is missing."""
 
 import pathlib
 import re
@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
+from rendernet_jax.data.families import make_shape
 from rendernet_jax.data.optional import import_open3d
+from rendernet_jax.data.voxelise import voxelise
 from rendernet_jax.errors import InputError
 
 PACKAGE = pathlib.Path(__file__).parent.parent / "rendernet_jax"
@@ -16,6 +18,12 @@ def test_missing_open3d_is_an_error_with_a_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "open3d", None)
     with pytest.raises(InputError, match=r"Open3D: expected to import it.*install rendernet_jax\[mesh\]"):
         import_open3d()
+
+
+def test_missing_numba_is_an_error_with_a_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba", None)
+    with pytest.raises(InputError, match=r"meshes to voxels: expected numba.*install rendernet_jax\[mesh\]"):
+        voxelise(make_shape("chair", 1))
 
 
 def test_nothing_else_imports_it():

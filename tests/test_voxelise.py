@@ -117,6 +117,38 @@ def test_torus_keeps_its_hole():
     assert grid.mean() == pytest.approx(2 * np.pi**2 * 0.35 * (0.1 + 1 / 256) ** 2, rel=0.02)
 
 
+def spiral(turns, pitch, closed):
+    """A corridor that winds inwards between walls, with floor and ceiling, and what closes its mouth."""
+    parts, half = [box((1, 0.02, 1), (0, y, 0)) for y in (-0.3, 0.3)], 0.48
+    corner = np.array([-half, 0, -half])
+    for number in range(4 * turns):
+        length = 2 * half - pitch * max(0, (number - 1) // 2)
+        step = np.array([[1, 0, 0], [0, 0, 1], [-1, 0, 0], [0, 0, -1]][number % 4]) * length
+        size = np.abs(step) + [0.02, 0.6, 0.02]
+        parts.append(box(size, corner + step / 2))
+        corner = corner + step
+    if closed:
+        parts.append(box((0.02, 0.6, 2 * pitch), (-half, 0, -half + pitch)))
+    return join(*parts)
+
+
+@pytest.mark.parametrize("size", [48, 64, 100])
+def test_a_flood_finds_its_way_through_a_spiral(size):
+    """Around many corners, and across words of 64 cells."""
+    opened, shut = (voxelise(spiral(3, 0.16, closed), size, "binary")[..., 0] for closed in (False, True))
+    middle = tuple(np.array([size // 2] * 3))
+    assert opened[middle] == 0 and shut[middle] == 1
+    shell = scipy.ndimage.binary_fill_holes(opened)
+    np.testing.assert_array_equal(opened, shell)
+    np.testing.assert_array_equal(shut[opened > 0], 1)
+
+
+def test_a_triangle_without_area_is_a_line():
+    line = Mesh(np.float32([[-0.4, 0.01, 0.01], [0.4, 0.01, 0.01]]), np.array([[0, 1, 1]], np.int32))
+    cells = voxelise(line, 32, "binary")[..., 0]
+    assert cells.sum(axis=(1, 2))[4:-4].min() == 1 and cells.sum() == cells[:, 16, 16].sum()
+
+
 @pytest.mark.parametrize("height", [0.0, 1 / 64, 0.013, 0.25])
 def test_a_sheet_is_never_lost(height):
     square = np.array([[-0.5, height, -0.5], [0.5, height, -0.5], [0.5, height, 0.5], [-0.5, height, 0.5]], np.float32)

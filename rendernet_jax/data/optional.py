@@ -21,6 +21,11 @@ def import_open3d():
     return open3d
 
 
+def import_numba():
+    """The module ``numba``. Raises InputError if it is not installed."""
+    return _import("numba", "meshes to voxels", "mesh")
+
+
 def import_distributed():
     """The module ``distributed`` of Dask. Raises InputError if it is not installed."""
     return _import("distributed", "--executor=dask", "cluster")

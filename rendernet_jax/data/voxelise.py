@@ -19,18 +19,15 @@ in a closed piece); training sees it too, so that such files work.
 """
 
 import numpy as np
-import scipy.ndimage
 import scipy.sparse.csgraph
 
 from rendernet_jax.data.meshes import Mesh
-from rendernet_jax.data.optional import import_open3d
+from rendernet_jax.data.optional import import_numba, import_open3d
 from rendernet_jax.errors import InputError
 
 SUBCELLS = 4  # a side, for coverage
-MAX_CELLS = 512  # a side of the finest grid, which takes 5 bytes a cell while it is filled
+MAX_CELLS = 512  # a side of the finest grid
 MAX_SAMPLES = 20_000_000
-_TIE = 1e-3  # cells; float32 leaves about 1e-5 at 1024 cells
-_BASE = 16  # cells a side of the coarsest level that is queried throughout
 
 
 def voxelise(mesh: Mesh, grid: int = 64, occupancy: str = "coverage") -> np.ndarray:
@@ -45,17 +42,21 @@ def voxelise(mesh: Mesh, grid: int = 64, occupancy: str = "coverage") -> np.ndar
         float32 ``[G, G, G, 1]``, axes x, y, z.
 
     Raises:
-        InputError: the mesh leaves the cube, or grid or occupancy is out of range.
+        InputError: the mesh leaves the cube or is thinner than its cells see, grid or occupancy is out of range, or
+            Numba is missing.
     """
     if occupancy not in ("coverage", "binary"):
         raise InputError(f"occupancy: expected 'coverage' or 'binary', got {occupancy!r}; choose one")
-    scene = _scene(mesh, grid, MAX_CELLS if occupancy == "binary" else MAX_CELLS // SUBCELLS)
-    if occupancy == "binary":
-        return _fill(_shell(scene, grid)).astype(np.float32)[..., None]
-    fine = _fill(_shell(scene, SUBCELLS * grid))
-    blocks = fine.reshape(grid, SUBCELLS, grid, SUBCELLS, grid, SUBCELLS)
-    count = blocks.sum(axis=5, dtype=np.uint8).sum(axis=3, dtype=np.uint8).sum(axis=1, dtype=np.uint8)
-    return (count.astype(np.float32) / SUBCELLS**3)[..., None]
+    binary = occupancy == "binary"
+    _check(mesh, grid, MAX_CELLS if binary else MAX_CELLS // SUBCELLS)
+    import_numba()
+    from rendernet_jax.data import solid
+
+    cells = solid.solid(mesh.vertices, mesh.faces, grid if binary else SUBCELLS * grid)
+    if not cells.any():
+        raise InputError("mesh: expected parts as thick as half a cell, got thinner ones only; use a larger grid")
+    filled = solid.unpack(cells) if binary else solid.count_blocks(cells) / np.float32(SUBCELLS**3)
+    return filled.astype(np.float32)[..., None]
 
 
 def sampled(mesh: Mesh, grid: int = 64, seed: int = 0) -> np.ndarray:
@@ -75,7 +76,7 @@ def sampled(mesh: Mesh, grid: int = 64, seed: int = 0) -> np.ndarray:
     Raises:
         InputError: the mesh leaves the cube, or grid is out of range.
     """
-    _scene(mesh, grid, MAX_CELLS)
+    _check(mesh, grid, MAX_CELLS)
     cells = np.zeros((grid,) * 3, bool)
     index = np.floor((_surface_samples(mesh, 32 * grid**2, seed) + 0.5) * grid).astype(int)
     cells[tuple(np.clip(index, 0, grid - 1).T)] = True
@@ -84,61 +85,13 @@ def sampled(mesh: Mesh, grid: int = 64, seed: int = 0) -> np.ndarray:
     return cells.astype(np.float32)[..., None]
 
 
-def _scene(mesh: Mesh, grid: int, largest: int):
-    """Check the arguments that all rules share and make the mesh ready for distances."""
+def _check(mesh: Mesh, grid: int, largest: int) -> None:
+    """Raise InputError for arguments that no rule takes."""
     if not isinstance(grid, (int, np.integer)) or not 1 <= grid <= largest:
         raise InputError(f"grid: expected a whole number of cells from 1 to {largest}, got {grid!r}; change it")
     reach = float(np.abs(mesh.vertices[mesh.faces.reshape(-1)]).max())
     if reach > 0.5 + 1e-6:
         raise InputError(f"mesh: expected coordinates in [-.5, .5], got {reach:.4g}; normalise it first")
-    return _raycasting_scene(mesh.vertices, mesh.faces)
-
-
-def _raycasting_scene(vertices: np.ndarray, faces: np.ndarray):
-    o3d = import_open3d()
-
-    scene = o3d.t.geometry.RaycastingScene(nthreads=1)
-    scene.add_triangles(o3d.core.Tensor(vertices), o3d.core.Tensor(faces.astype(np.uint32)))
-    return scene
-
-
-def _shell(scene, size: int) -> np.ndarray:
-    """Cells ``[size]*3`` whose centre is within half a cell of the surface, found from coarse to fine."""
-    levels = [size]
-    while levels[-1] > _BASE and levels[-1] % 2 == 0:
-        levels.append(levels[-1] // 2)
-    reach = (0.5 + _TIE) / size
-    cells = np.stack(np.unravel_index(np.arange(levels[-1] ** 3), (levels[-1],) * 3), axis=-1).astype(np.int32)
-    for level in reversed(levels):
-        # Centres of the finest cells in a cell of this level are this far from its own at most.
-        spread = np.sqrt(3) / 2 * (1 / level - 1 / size)
-        cells = cells[_distance(scene, (cells + 0.5) / level - 0.5) <= reach + spread * (1 + 1e-5)]
-        if level != size:
-            cells = (2 * cells[:, None] + _CHILDREN).reshape(-1, 3)
-    shell = np.zeros((size,) * 3, bool)
-    shell[tuple(cells.T)] = True
-    return shell
-
-
-_CHILDREN = np.stack(np.unravel_index(np.arange(8), (2, 2, 2)), axis=-1).astype(np.int32)
-
-
-def _distance(scene, points: np.ndarray) -> np.ndarray:
-    o3d = import_open3d()
-
-    return scene.compute_distance(o3d.core.Tensor(points.astype(np.float32)), nthreads=1).numpy()
-
-
-def _fill(shell: np.ndarray) -> np.ndarray:
-    """Shell plus every cell that cannot be reached from outside the cube through faces of free cells."""
-    axes = [np.flatnonzero(shell.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
-    if not len(axes[0]):
-        raise InputError("mesh: expected parts as thick as half a cell, got thinner ones only; use a larger grid")
-    box = tuple(slice(used[0], used[-1] + 1) for used in axes)  # labelling is the slowest part: leave out the rest
-    labels, _ = scipy.ndimage.label(np.pad(~shell[box], 1, constant_values=True))
-    filled = np.zeros_like(shell)
-    filled[box] = labels[1:-1, 1:-1, 1:-1] != labels[0, 0, 0]
-    return filled
 
 
 # --- the sampled rule -------------------------------------------------------------------------------------------------
@@ -189,6 +142,8 @@ def _set_inside(cells: np.ndarray, vertices: np.ndarray, faces: np.ndarray) -> N
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     centres = (np.moveaxis(np.mgrid[box], 0, -1) + 0.5) / grid - 0.5
     points = o3d.core.Tensor(centres.astype(np.float32))
+    scene = o3d.t.geometry.RaycastingScene(nthreads=1)
+    scene.add_triangles(o3d.core.Tensor(vertices), o3d.core.Tensor(faces.astype(np.uint32)))
     # The majority of three rays: one that meets an edge or a vertex may be counted wrong.
-    inside = _raycasting_scene(vertices, faces).compute_occupancy(points, nthreads=1, nsamples=3)
+    inside = scene.compute_occupancy(points, nthreads=1, nsamples=3)
     cells[box] |= inside.numpy() > 0.5
