@@ -10,7 +10,7 @@ from absl import flags
 _GROUPS = {
     "Input": "input image mask mesh meshes voxels photo data source shapes families limit pictures objects poses "
     "training init category up occupancy grid run",
-    "Network": "weights preset heads shader prior guess variants bf16 platforms gradient",
+    "Network": "weights preset heads shader prior single_view variants bf16 platforms gradient",
     "View and light": "azimuth_deg elevation_deg roll_deg scale inverse_distance light_azimuth_deg light_elevation_deg",
     "Pictures": "outputs size views turntable turntable_format background float reference",
     "Training": "steps batch patch rate ema accumulate only_texture kl eval_every parallel train_batch",

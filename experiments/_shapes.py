@@ -8,7 +8,7 @@ from absl import flags
 
 _FURNITURE = "chair,stool,bench,sofa,table,shelf,cabinet,lamp"
 _SHAPES = flags.DEFINE_integer("shapes", 8000, "Number of procedural shapes; 0 for --data alone.", lower_bound=0)
-_FAMILIES = flags.DEFINE_list("families", _FURNITURE, "Procedural families, or 'all'.")
+_FAMILIES = flags.DEFINE_list("families", _FURNITURE, "Procedural families; 'all' is without rocker.")
 _DATA = flags.DEFINE_list("data", [], "Folders of data sets made by build_dataset, which are used too.")
 _WORKERS = flags.DEFINE_integer(
     "workers", None, "Processes that make shapes, by default one a core; 0 works in this one.", lower_bound=0
@@ -30,12 +30,12 @@ class Shapes:
         return shape_grids.GridSet(self._collect(output, grid, occupancy), grid)
 
     def collect_seen(self, output: pathlib.Path, grid: int, occupancy: str) -> tuple:
-        """Those that have views: a ``GridSet``, and of each its ``data.guess_views.Views``; kept in OUTPUT/views."""
-        from rendernet_jax.data import guess_views, shape_grids
+        """Those that have views: a ``GridSet``, and of each its ``data.single_views.Views``; kept in OUTPUT/views."""
+        from rendernet_jax.data import shape_grids, single_views
 
-        views = guess_views.read_data_sets(_DATA.value)
+        views = single_views.read_data_sets(_DATA.value)
         if self.asked:
-            views = guess_views.make_procedural(self.asked, output / "views", _count_workers()) + views
+            views = single_views.make_procedural(self.asked, output / "views", _count_workers()) + views
         shapes = self._collect(output, grid, occupancy)
         seen = [pair for pair in zip(shapes, views, strict=True) if len(pair[1])]
         return shape_grids.GridSet([shape for shape, _ in seen], grid), [views for _, views in seen]
@@ -52,15 +52,16 @@ def find_shapes(grid: int, occupancy: str, seed: int) -> Shapes:
     """What the flags ask for, data sets read.
 
     Raises:
-        InputError: an unknown family, a data set that can't be used, or nothing asked for.
+        InputError: an unknown family, a data set that can't be used, nothing asked for, or shapes without Numba, which
+            makes their grids.
     """
-    from rendernet_jax.data import families, shape_grids, tasks
+    from rendernet_jax.data import optional, shape_grids, tasks
     from rendernet_jax.errors import InputError
 
     asked = []
     if _SHAPES.value:
-        chosen = families.FAMILIES if _FAMILIES.value == ["all"] else _FAMILIES.value
-        asked = tasks.procedural_tasks(_SHAPES.value, chosen, seed)
+        optional.import_numba()
+        asked = tasks.procedural_tasks(_SHAPES.value, _FAMILIES.value, seed)
     read, digests = shape_grids.read_data_sets(_DATA.value, grid, occupancy)
     if not asked and not read:
         raise InputError("--shapes: expected 1 or more, or --data, got neither; add one of both")

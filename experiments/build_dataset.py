@@ -49,11 +49,10 @@ def main():
         launch.require(scheduler=_SCHEDULER.value)
     elif _SCHEDULER.value:
         raise InputError("--scheduler: expected with --executor=dask only; add it, or leave --scheduler out")
-    from rendernet_jax.data import dataset, families, tasks
+    from rendernet_jax.data import dataset, tasks
 
     if _SOURCE.value == "procedural":
-        chosen = families.FAMILIES if _FAMILIES.value == ["all"] else _FAMILIES.value
-        shapes = tasks.procedural_tasks(_SHAPES.value, chosen, _SEED.value)
+        shapes = tasks.procedural_tasks(_SHAPES.value, _FAMILIES.value, _SEED.value)
     else:
         shapes = tasks.folder_tasks(_SOURCE.value, _UP.value, _SEED.value)
     settings = dataset.Settings(views=_VIEWS.value, size=_SIZE.value, grid=_GRID.value)

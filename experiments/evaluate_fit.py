@@ -9,8 +9,8 @@ Writes report.md (tables: all targets, by category, each target), report.json (e
 are traced from the meshes, never drawn by the network, under poses and lights that depend on --seed and the target's
 name alone. They are kept in targets/, and fits in fits/ until the report is written: after an interruption the same
 command goes on. Methods for a given shape: default, one-start (no search), silhouette (the picture is not looked at),
-paper (the schedule of 2018: minutes a target). For an unknown one: shape, shape-no-guess, and what they must beat,
-retrieval and mean.
+paper (the schedule of 2018: minutes a target). For an unknown one: shape, prior (no single-view network), and what they
+must beat, retrieval and mean.
 """
 
 import pathlib
@@ -23,10 +23,14 @@ _MESHES = flags.DEFINE_string("meshes", None, "Folder of meshes, searched with i
 _UP = flags.DEFINE_enum("up", "y", ["y", "z"], "Upward axis of mesh files; never guessed.")
 _LIMIT = flags.DEFINE_integer("limit", None, "Number of meshes at most, spread over the folder; by default all.", 1)
 _SHAPES = flags.DEFINE_integer("shapes", 0, "Procedural shapes of each family, which no data set holds.", 0)
-_FAMILIES = flags.DEFINE_list("families", ["all"], "'all', or procedural families, for example chair,table.")
+_FAMILIES = flags.DEFINE_list(
+    "families", ["all"], "Procedural families, for example chair,table; 'all' is without rocker."
+)
 _METHODS = flags.DEFINE_list("methods", "default,one-start,silhouette", "How to fit, see above.")
 _PRIOR = flags.DEFINE_string("prior", "shape_prior", "Shape prior by name, or the folder of its training.")
-_GUESS = flags.DEFINE_string("guess", "first_guess", "First guess by name, or the folder of its training.")
+_SINGLE_VIEW = flags.DEFINE_string(
+    "single_view", "single_view", "Single-view network by name, or the folder of its training."
+)
 _TRAINING = flags.DEFINE_string("training", None, "Folder 'grids' of the prior's training, for retrieval and mean.")
 _WEIGHTS = flags.DEFINE_string("weights", "compact", "Shipped weights by name, or the folder of a training run.")
 _SIZE = flags.DEFINE_integer("size", 256, "Side of the pictures, pixels.", 8, 1024)
@@ -50,7 +54,7 @@ def main():
     if _FAMILIES.value != ["all"] and not _SHAPES.value:
         raise InputError("--families: expected a number of shapes, too, got none; add --shapes=N")
     from rendernet_jax import fit_report
-    from rendernet_jax.data.families import FAMILIES
+    from rendernet_jax.data.families import expand
     from rendernet_jax.evaluation import show
     from rendernet_jax.provenance import command, machine
 
@@ -61,11 +65,11 @@ def main():
         output=output,
         meshes=pathlib.Path(_MESHES.value) if _MESHES.value else None,
         shapes=_SHAPES.value,
-        families=FAMILIES if _FAMILIES.value == ["all"] else tuple(_FAMILIES.value),
+        families=tuple(expand(_FAMILIES.value)),
         methods=tuple(_METHODS.value),
         weights=_WEIGHTS.value,
         prior=_PRIOR.value,
-        guess=_GUESS.value,
+        single_view=_SINGLE_VIEW.value,
         training=pathlib.Path(_TRAINING.value) if _TRAINING.value else None,
         size=_SIZE.value,
         seed=_SEED.value,

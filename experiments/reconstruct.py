@@ -4,9 +4,10 @@
     python -m experiments.reconstruct --image=photo.jpg --mask=mask.png --voxels=chair.binvox --output=out/fit
     python -m experiments.reconstruct --image=photo.png --output=out/fit
 
-Without --mesh and --voxels the shape is looked for among those that the shape prior knows, standing upright. The object
-is found by --mask, the photo's alpha channel, a plain background, or GrabCut. OUTPUT/report.html shows everything,
-fit.json has the pose, which refers to the photo padded to a centred square. Ctrl-C writes the best so far.
+Without --mesh and --voxels the shape is found, too, of a seat that stands upright: what a single-view network sees of
+it is refined until it is drawn as the photo shows it. The object is found by --mask, the photo's alpha channel, a plain
+background, or GrabCut. OUTPUT/report.html shows everything, fit.json has the pose, which refers to the photo padded to
+a centred square. Ctrl-C writes the best so far.
 """
 
 import sys
@@ -28,8 +29,10 @@ _CATEGORY = flags.DEFINE_enum(
 )
 _WEIGHTS = flags.DEFINE_string("weights", None, "Weights by name, or a training run's folder; default: the category's.")
 _PRIOR = flags.DEFINE_string("prior", None, "Shape prior by name, or its training's folder; default: the category's.")
-_GUESS = flags.DEFINE_string(
-    "guess", "first_guess", "First guess by name, or its training's folder; none: the prior's shapes are searched."
+_SINGLE_VIEW = flags.DEFINE_string(
+    "single_view",
+    "single_view",
+    "What finds an unknown shape, by name, or its training's folder; none: the prior's shapes are searched.",
 )
 _SCHEDULE = flags.DEFINE_enum(
     "schedule", "default", ["default", "paper"], "'paper': that of 2018, for a known shape; slow, and to compare with."
@@ -73,7 +76,7 @@ def main():
         category=_CATEGORY.value,
         weights=_WEIGHTS.value,
         prior=_PRIOR.value,
-        guess=_GUESS.value,
+        single_view=_SINGLE_VIEW.value,
         schedule=_SCHEDULE.value,
         seed=_SEED.value,
         starts=_STARTS.value,

@@ -21,13 +21,13 @@ from rendernet_jax.fit_targets import Target
 from rendernet_jax.inverse import KNOWN, photometric, schedules, unknowns
 from rendernet_jax.mesh_references import GRID
 
-UNKNOWN = ("shape", "shape-no-guess", "retrieval", "mean")
+UNKNOWN = ("shape", "prior", "retrieval", "mean")
 METHODS = (*KNOWN, *UNKNOWN)
 _MEAN_FROM = 2000  # shapes
 
 
 def load_methods(
-    network, names: Sequence[str], *, seed: int, prior: str, guess: str, training: pathlib.Path | None
+    network, names: Sequence[str], *, seed: int, prior: str, single_view: str, training: pathlib.Path | None
 ) -> dict[str, Method]:
     """Methods by name, in the order of the names.
 
@@ -35,7 +35,7 @@ def load_methods(
         network: a ``mesh_scores.Network`` with the heads normal and mask.
         names: some of :data:`METHODS`.
         seed: of the methods that start at random.
-        prior, guess: weights by name or folder, read if a method needs them.
+        prior, single_view: weights by name or folder, read if a method needs them.
         training: folder of the grids that the prior was trained on.
 
     Raises:
@@ -48,12 +48,14 @@ def load_methods(
     known, unknown = ([name for name in names if name in group] for group in (KNOWN, UNKNOWN))
     methods = known_methods(network.params, network.config, known, seed)
     if unknown:
-        found = weights.load_prior(prior)
-        if found[1].grid != GRID:
-            raise InputError(f"prior: expected grids of {GRID} cells a side, got {found[1].grid}; use another prior")
-        guesser = weights.load_guess(guess, prior) if "shape" in unknown else None
+        found = {"prior": weights.load_prior(prior)} if "prior" in unknown else {}
+        if "shape" in unknown:
+            found["single_view"] = weights.load_single_view(single_view)
+        for name, (_, config) in found.items():
+            if config.grid != GRID:
+                raise InputError(f"{name}: expected grids of {GRID} cells a side, got {config.grid}; use others")
         shapes = None if training is None else _Grids(shape_grids.read_kept(training, GRID))
-        methods |= unknown_methods(network.params, network.config, found, guesser, shapes, unknown)
+        methods |= unknown_methods(network.params, network.config, shapes, unknown, **found)
     return {name: methods[name] for name in names}
 
 
@@ -84,32 +86,35 @@ def known_methods(params: dict, config: Config, names: Sequence[str], seed: int)
 def unknown_methods(
     params: dict,
     config: Config,
-    prior: tuple,
-    guess: tuple | None,
     shapes: Sequence[np.ndarray] | None,
     names: Sequence[str],
+    *,
+    prior: tuple | None = None,
+    single_view: tuple | None = None,
 ) -> dict[str, Method]:
     """Methods, by name, that are given a picture and its mask alone.
 
-    ``shape`` is :func:`rendernet_jax.inverse.fit_shape`, ``shape-no-guess`` the same from the gallery alone;
+    ``shape`` is :func:`rendernet_jax.inverse.fit_carved`, ``prior`` is :func:`rendernet_jax.inverse.fit_shape`;
     ``retrieval`` the training shape, and its view, with the silhouette most like the mask; ``mean`` the mean shape, in
     the pose at which it fits best.
 
     Args:
         params, config: a network with the heads normal and mask.
-        prior, guess: what ``weights.load_prior`` and ``load_guess`` return; only ``shape`` needs the guess.
         shapes: grids ``[G, G, G, 1]`` that the prior was trained on, without which there are only the first two.
         names: some of :data:`UNKNOWN`.
+        prior, single_view: what ``weights.load_prior`` and ``load_single_view`` return, where a method needs it.
 
     Raises:
         InputError: no shapes for a method that needs them.
     """
-    if shapes is None and (needy := [name for name in names if not name.startswith("shape")]):
+    if shapes is None and (needy := [name for name in names if name in ("retrieval", "mean")]):
         raise InputError(f"methods: expected the prior's training shapes for {needy[0]}, got none; name their folder")
     methods = {}
     for name in dict.fromkeys(names):
-        if name.startswith("shape"):
-            methods[name] = functools.partial(_fit_shape, params, config, prior, guess if name == "shape" else None)
+        if name == "shape":
+            methods[name] = functools.partial(_fit_carved, params, config, single_view)
+        elif name == "prior":
+            methods[name] = functools.partial(_fit_shape, params, config, prior)
         elif name == "retrieval":
             print(f"silhouettes of {len(shapes)} shapes from all around: about {len(shapes) // 1300} min", flush=True)
             methods[name] = functools.partial(_retrieve, params, config, shapes, retrieval.Bank(shapes))
@@ -132,9 +137,18 @@ def _fit_known(params: dict, config: Config, name: str, seed: int, target: Targe
     return Found(fit.pose, fit.light, np.asarray(fit.best.albedo), target.grid, seconds, index == 0, given=True)
 
 
-def _fit_shape(params, config, prior, guess, target: Target, index: int) -> Found:
+def _fit_carved(params, config, sight, target: Target, index: int) -> Found:
     began = time.perf_counter()
-    fit = inverse.fit_shape(params, config, prior, target.picture, target.mask, guess=guess)
+    fit = inverse.fit_carved(params, config, sight, target.picture, target.mask)
+    grid = np.asarray(fit.best.cells)[None]
+    seconds = time.perf_counter() - began
+    cut = shape_prior.SET_FROM["coverage"]
+    return Found(fit.pose, fit.light, np.asarray(fit.best.albedo), grid, seconds, index == 0, cut=cut)
+
+
+def _fit_shape(params, config, prior, target: Target, index: int) -> Found:
+    began = time.perf_counter()
+    fit = inverse.fit_shape(params, config, prior, target.picture, target.mask)
     grid = np.asarray(inverse.grids(prior, fit.best.latent[None]))
     seconds = time.perf_counter() - began
     cut = shape_prior.SET_FROM[prior[1].occupancy]

@@ -17,7 +17,7 @@ from rendernet_jax.data.sheet import picture_sheet, save_png
 from rendernet_jax.errors import InputError
 from rendernet_jax.evaluation import check_outputs, show
 from rendernet_jax.files import lock_folder, remove_leftovers, write_atomically, write_json
-from rendernet_jax.fit_methods import UNKNOWN, load_methods
+from rendernet_jax.fit_methods import load_methods
 from rendernet_jax.fit_scores import FAILED, Method, score, summarise
 from rendernet_jax.fit_targets import (
     NEW_VIEWS,
@@ -72,7 +72,7 @@ class Plan:
     methods: tuple[str, ...] = METHODS
     weights: str = "compact"
     prior: str = "shape_prior"
-    guess: str = "first_guess"
+    single_view: str = "single_view"
     training: pathlib.Path | None = None  # grids that the prior was trained on
     size: int = 256  # side of the pictures, pixels
     seed: int = 0  # of poses, lights and random starts
@@ -99,7 +99,7 @@ def run(plan: Plan) -> dict:
     subjects = _list_subjects(plan)
     network = _load_network(plan)
     methods = load_methods(
-        network, plan.methods, seed=plan.seed, prior=plan.prior, guess=plan.guess, training=plan.training
+        network, plan.methods, seed=plan.seed, prior=plan.prior, single_view=plan.single_view, training=plan.training
     )
     with lock_folder(plan.output):
         remove_leftovers(plan.output)
@@ -141,8 +141,8 @@ def _load_network(plan: Plan) -> Network:
 
 
 def _digests(plan: Plan) -> dict:
-    """Prior and guess, where a method uses them."""
-    used = {"prior": set(UNKNOWN), "guess": {"shape"}}
+    """Prior and single-view network, where a method uses them."""
+    used = {"prior": {"prior"}, "single_view": {"shape"}}
     named = {name: getattr(plan, name) for name, methods in used.items() if methods & set(plan.methods)}
     return {name: {"weights": value, "sha256": weights.read_card(value)["sha256"]} for name, value in named.items()}
 

@@ -16,7 +16,7 @@ import scipy.ndimage
 
 from rendernet_jax.camera import Light, Pose
 from rendernet_jax.data import shards
-from rendernet_jax.data.families import FAMILIES, NAMED, make_shape
+from rendernet_jax.data.families import COLOURED, FAMILIES, expand, make_shape
 from rendernet_jax.data.meshes import Mesh, load_mesh, normalise
 from rendernet_jax.data.raycast import camera_axes
 from rendernet_jax.data.references import build_scene, reference_pictures
@@ -97,15 +97,14 @@ def shape_subjects(count: int, families: Sequence[str] = FAMILIES) -> list[Subje
     Raises:
         InputError: no family, or an unknown one.
     """
-    unknown = [family for family in families if family not in FAMILIES + NAMED]
-    if unknown or not families:
-        got = repr(unknown[0]) if unknown else "none"
-        raise InputError(f"families: expected some of {', '.join(FAMILIES + NAMED)}, got {got}; correct the name")
+    families = expand(families)
+    if coloured := sorted(set(families) & set(COLOURED)):
+        raise InputError(f"families: expected those of one colour, got {coloured[0]}; leave it out")
     return [
         Subject(
             f"{family}-{seed}", f"procedural {family}", f"{family} {seed}", functools.partial(make_shape, family, seed)
         )
-        for family in dict.fromkeys(families)
+        for family in families
         for seed in range(FIRST_TEST_SEED, FIRST_TEST_SEED + count)
     ]
 

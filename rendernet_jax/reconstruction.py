@@ -41,7 +41,7 @@ _FRAMES = 36  # of a turntable
 _SMALL = 128  # pixels, of the frames of progress.gif
 SCHEDULES = ("default", "paper")
 CATEGORIES = {"object": ("compact", "shape_prior"), "head": ("compact-texture", "head_prior")}  # weights and prior
-NO_GUESS = "none"  # the prior's gallery is searched instead
+SEARCH = "none"  # no single-view network: the prior's gallery is searched instead
 _TOLD = 5  # candidates in fit.json
 
 
@@ -51,13 +51,13 @@ class Job:
 
     image: str
     output: pathlib.Path
-    shape: str | None = None  # mesh or voxel file; None: it is found through the prior
+    shape: str | None = None  # mesh or voxel file; None: it is found, too
     mask: str | None = None
     up: str = "y"
     category: str = "object"  # or one of CATEGORIES, whose shape and texture are found together
     weights: str | None = None  # those of the category
     prior: str | None = None  # the category's
-    guess: str = "first_guess"  # or NO_GUESS
+    single_view: str = "single_view"  # or SEARCH
     schedule: str = SCHEDULES[0]
     seed: int = 0
     starts: int = 256
@@ -176,16 +176,20 @@ def _prepare(job: Job) -> _Problem:
 def _prepare_unknown(job: Job, photo: Photo, network: tuple, start: dict) -> _Problem:
     if job.schedule == "paper":
         raise InputError("schedule: that of the paper is for a known shape, got none; give a mesh or voxels")
+    target = photo.picture, photo.mask
+    if job.single_view != SEARCH and "shape" not in start:
+        sight, settings = weights.load_single_view(job.single_view), inverse.CarvedSettings()
+        steps = inverse.fit_carved_steps(*network, sight, *target, settings, start=start, fixed=job.fixed)
+        count = inverse.count_carved_reports(settings)
+        return _Problem(photo, steps, count, None, lambda point: point.cells[None], network, "coverage")
     prior = weights.load_prior(job.prior)
-    guess = None if job.guess == NO_GUESS else weights.load_guess(job.guess, job.prior)
     if "shape" in start and start["shape"].shape != (prior[1].latent,):
         got = len(start["shape"])
         raise InputError(f"shape: expected a latent of {prior[1].latent} numbers, got {got}; use that of this prior")
     settings = inverse.ShapeSettings(azimuths=max(1, job.starts // inverse.ELEVATIONS))
-    target = photo.picture, photo.mask
-    steps = inverse.fit_shape_steps(*network, prior, *target, settings, guess=guess, start=start, fixed=job.fixed)
+    steps = inverse.fit_shape_steps(*network, prior, *target, settings, start=start, fixed=job.fixed)
     voxels = lambda point: inverse.grids(prior, point.latent[None])  # noqa: E731
-    count = inverse.count_shape_reports(settings, inverse.is_guessed(guess, start))
+    count = inverse.count_shape_reports(settings)
     return _Problem(photo, steps, count, None, voxels, network, prior[1].occupancy)
 
 

@@ -44,7 +44,7 @@ class Head:
 
 
 def make_head(index: int, cells: int = 64) -> Head:
-    """Head number ``index``. Raises InputError where Open3D is missing."""
+    """Head number ``index``. Raises InputError where Open3D or Numba is missing."""
     seed = FIRST_TEST_SEED + index
     mesh = make_shape("face", seed)
     coverage = voxelise(mesh, cells, "coverage")

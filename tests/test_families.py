@@ -8,7 +8,7 @@ import pytest
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from rendernet_jax.data.families import FAMILIES, NAMED, make_shape
+from rendernet_jax.data.families import FAMILIES, NAMED, expand, make_shape
 from rendernet_jax.data.procedural import outlines, parts
 from rendernet_jax.data.procedural.rockers import rocker
 from rendernet_jax.data.tasks import procedural_tasks
@@ -86,6 +86,15 @@ def test_the_back_of_a_chair_is_at_negative_z(family):
         high = centres[:, 1] > 0.3
         behind.append(np.average(centres[high, 2], weights=area[high]) < 0)
     assert np.mean(behind) > 0.95
+
+
+def test_groups_of_families_stand_beside_names():
+    assert expand(["all"]) == list(FAMILIES)
+    assert expand(["all", "rocker", "chair"]) == [*FAMILIES, "rocker"]
+    assert expand(["painted", "coloured", "stool"]) == ["painted", "face", "stool"]
+    for words, got in (([], "none"), (["chair", "spoon"], "spoon")):
+        with pytest.raises(InputError, match=f"families: expected some of chair.*, got {got}; correct the name"):
+            expand(words)
 
 
 def test_rockers_are_made_only_where_they_are_named():

@@ -160,7 +160,7 @@ def test_known_methods_are_fits_of_what_is_seen(monkeypatch):
 
     monkeypatch.setattr(schedules, "fit_known", fit_known)
     network = types.SimpleNamespace(params={}, config=preset("tiny"))
-    load = functools.partial(fit_methods.load_methods, network, seed=3, prior="", guess="", training=None)
+    load = functools.partial(fit_methods.load_methods, network, seed=3, prior="", single_view="", training=None)
     methods = load(["default", "paper"])
     true = target_of(solid(SEAT))
     found = [methods["default"](true, 0), methods["paper"](true, 1)]
@@ -205,7 +205,7 @@ def test_shapes_are_none_that_a_data_set_holds():
     assert [subject.name for subject in subjects] == [
         f"{family}-{900_000_000 + number}" for family in ("chair", "vase") for number in (0, 1)
     ]
-    for families, got in ((("chair", "sofas"), "'sofas'"), ((), "none")):
+    for families, got in ((("chair", "sofas"), "sofas"), ((), "none")):
         with pytest.raises(InputError, match=f"families: expected some of chair, .*got {got}"):
             fit_targets.shape_subjects(1, families)
 
@@ -392,7 +392,7 @@ def test_nothing_to_fit_is_an_error_and_leaves_nothing(folder, tmp_path):
     for changes, message in (
         ({}, "got neither"),
         ({"meshes": tmp_path / "meshes"}, "none that can be used"),
-        ({"shapes": 1, "families": ("sofas",)}, "got 'sofas'"),
+        ({"shapes": 1, "families": ("sofas",)}, "got sofas"),
         ({"shapes": 1, "methods": ("guess",)}, "default, one-start, silhouette, paper, .*, got 'guess'"),
         ({"shapes": 1, "size": 33}, "size: expected a multiple of"),
         ({"shapes": 1, "weights": "compacted"}, "weights: expected one of"),
@@ -414,7 +414,7 @@ def test_bad_flags_are_one_line(folder, tmp_path):
         "--output": [shapes],
         "--meshes: expected a folder, got 'nowhere'": ["--meshes=nowhere", output],
         "--families: ": [f"--meshes={folder}", "--families=chair", output],
-        "got 'sofas'": [shapes, "--families=sofas", untrained, output],
+        "got sofas": [shapes, "--families=sofas", untrained, output],
         "got 'guess'": [shapes, "--methods=guess", untrained, output],
         "--overwrite": [shapes, untrained, "--output={tmp}/done"],
     }

@@ -8,11 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rendernet_jax import camera, first_guess, fit_methods, inverse, network, retrieval, shape_prior
+from rendernet_jax import camera, fit_methods, inverse, network, retrieval, shape_prior
 from rendernet_jax.camera import Light, Pose
 from rendernet_jax.config import preset
 from rendernet_jax.errors import InputError
-from rendernet_jax.first_guess import GuessConfig
 from rendernet_jax.inverse import photometric, shape, silhouette, unknowns
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.shape_prior import PRESETS
@@ -85,7 +84,7 @@ def test_shape_is_found_in_a_picture_from_a_gallery_without_it(prior, params):
     for told in inverse.fit_shape_steps(params, CONFIG, prior, picture, mask, settings, start=start):
         found[told.stage] = told
     assert list(found) == ["search", "silhouette 16", "judge", "picture 16", "picture 32"]
-    assert inverse.count_shape_reports(settings, guessed=False) == 3 + 1 + 4
+    assert inverse.count_shape_reports(settings) == 3 + 1 + 4
     assert found["silhouette 16"].losses[0] < 0.5 * found["search"].losses[0]
     assert abs(found["silhouette 16"].pose.azimuth - 0.9) < 0.25  # another shape is seen from a little aside
     assert found["picture 16"].losses[0] < found["judge"].losses[0]
@@ -119,6 +118,8 @@ def test_what_is_held_stays(prior, params):
         inverse.fit_shape(params, CONFIG, prior, mask, mask, settings, fixed=("shape",))
     with pytest.raises(InputError, match="mask: expected a pixel"):
         inverse.fit_shape(params, CONFIG, prior, mask, 0 * mask, settings)
+    with pytest.raises(InputError, match="silhouettes of 32 cells divide, got 16"):
+        inverse.fit_shape(params, CONFIG, prior, mask, mask)
 
 
 def test_cost_falls_where_least_squares_goes(params):
@@ -162,68 +163,18 @@ def test_mean_shape_is_what_most_have():
     )
 
 
-def test_fits_begin_with_what_is_guessed(prior, params):
-    config = GuessConfig(latent=PRIOR.latent, widths=(8, 8, 8), blocks=(0, 0, 0), hidden=16, sectors=8)
-    init = jax.jit(first_guess.init, static_argnums=1)
-    guess = init(jax.random.key(3), config), config
-    mask = jnp.zeros((32, 32, 1)).at[8:24, 10:20].set(1.0)
-    settings = small()
-    run = lambda **more: list(  # noqa: E731
-        inverse.fit_shape_steps(params, CONFIG, prior, mask, mask, settings, guess=guess, **more)
-    )
-    told = run()
-    assert [each.stage for each in told] == ["guess", "judge", "picture 16", "picture 32"]
-    assert len(told) == inverse.count_shape_reports(settings, inverse.is_guessed(guess, {}))
-    seen = jax.jit(first_guess.guess_symmetric, static_argnums=1)(
-        *guess, first_guess.crop(np.asarray(mask), np.asarray(mask))[None]
-    )
-    mean, spread = map(np.asarray, shape_prior.usual(prior[0]))
-    # The guessed shape, as the prior's encoder tells it.
-    shape = inverse.grids(prior, mean + spread * np.asarray(seen.latent))
-    known = jax.jit(shape_prior.encode, static_argnums=1)(*prior, shape)
-    np.testing.assert_allclose(told[0].candidates.latent, np.asarray(known).repeat(4, 0), atol=1e-3)
-    likeliest = np.argsort(-np.asarray(seen.log_odds[0]))[:4]
-    views = np.asarray(first_guess.to_frame(seen.poses[0, likeliest], first_guess.square(np.asarray(mask))))
-    np.testing.assert_allclose(told[0].candidates.pose, views, atol=1e-5)
-    given = Pose(0.7, 0.2, 0.0, 0.9)
-    (begun, *_, told) = run(start={"pose": given}, fixed=("pose",))
-    np.testing.assert_allclose(begun.candidates.pose, unknowns.from_pose(given)[None])
-    np.testing.assert_allclose(told.candidates.pose, unknowns.from_pose(given)[None], atol=1e-6)
-    assert np.abs(told.best.latent - begun.best.latent).max() > 1e-3
-    assert run(start={"shape": prior[0]["gallery"][0], "pose": given})[0].stage == "search"
-    other = init(jax.random.key(3), GuessConfig(latent=7)), GuessConfig(latent=7)
-    with pytest.raises(InputError, match="guess: expected latents of 12 numbers"):
-        next(inverse.fit_shape_steps(params, CONFIG, prior, mask, mask, settings, guess=other))
-    with pytest.raises(InputError, match="silhouettes of 32 cells divide, got 16"):
-        next(inverse.fit_shape_steps(params, CONFIG, prior, mask, mask))
-
-
-def test_poses_are_held_near_what_is_guessed(prior, params):
-    """As far as ``posed`` says, each to the view that it began with."""
-    config = GuessConfig(latent=PRIOR.latent, widths=(8, 8, 8), blocks=(0, 0, 0), hidden=16, sectors=8)
-    guess = jax.jit(first_guess.init, static_argnums=1)(jax.random.key(3), config), config
-    mask = jnp.zeros((32, 32, 1)).at[8:24, 10:20].set(1.0)
-    moved = {}
-    for posed in (0.0, 1.0):
-        settings = small(steps=(2, 20, 10), posed=(posed, posed))
-        begun, *_, told = inverse.fit_shape_steps(params, CONFIG, prior, mask, mask, settings, guess=guess)
-        off = np.asarray(told.candidates.pose)[:, None] - np.asarray(begun.candidates.pose)[None]
-        moved[posed] = np.abs(off).max(-1).min(-1).max()
-    assert moved[1.0] < 0.02 < 0.04 < moved[0.0]
-
-
 def test_methods_without_the_shape_find_it_or_what_comes_near(params):
     grid = np.asarray(chair(5, 6, 6).repeat(4, 0).repeat(4, 1).repeat(4, 2))
     other = np.asarray(chair(3, 2, 12).repeat(4, 0).repeat(4, 1).repeat(4, 2))
     pose = Pose(2 * np.pi * 4 / 24, 0.3, 0.0, 0.9)
     mask = np.asarray(silhouettes(jnp.asarray(grid)[None], pose, 64))[0][..., None]
     target = types.SimpleNamespace(picture=1 - 0.5 * mask, mask=mask)
-    methods = fit_methods.unknown_methods(params, CONFIG, None, None, [other, grid], ("retrieval", "mean"))
+    methods = fit_methods.unknown_methods(params, CONFIG, [other, grid], ("retrieval", "mean"))
     found = methods["retrieval"](target, 0)
     np.testing.assert_array_equal(found.grid[0], grid)
     assert found.first and not found.given and found.light is not None
     with pytest.raises(InputError, match="training shapes for mean, got none"):
-        fit_methods.unknown_methods(params, CONFIG, None, None, None, ("shape-no-guess", "mean"))
+        fit_methods.unknown_methods(params, CONFIG, None, ("prior", "mean"))
 
 
 def test_schedule_of_2018_halves_its_range_and_keeps_the_best(params, monkeypatch):
@@ -253,6 +204,5 @@ def test_unknown_method_is_refused(params):
 
 def test_settings_of_shape_say_how_much_is_told():
     settings = dataclasses.replace(inverse.ShapeSettings(), steps=(7, 30, 15))
-    assert inverse.count_shape_reports(settings, guessed=False) == 3 + 3 + 2
-    assert inverse.count_shape_reports(settings, guessed=True) == 2 + 3 + 2
+    assert inverse.count_shape_reports(settings) == 3 + 3 + 2
     assert shape.ELEVATIONS == 4

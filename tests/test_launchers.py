@@ -35,14 +35,14 @@ CUBE_OFF = """OFF
 """
 WITHOUT_OPEN3D = """
 import runpy, sys
-sys.modules["open3d"] = None
+sys.modules["open3d"] = sys.modules["numba"] = None
 sys.argv = [sys.argv[1], *sys.argv[2:]]
 runpy.run_module(f"experiments.{sys.argv[0]}", run_name="__main__", alter_sys=True)
 """
 
 
 def start_without_open3d(name, *arguments):
-    """:func:`launching.start` where Open3D is not installed."""
+    """:func:`launching.start` where neither Open3D nor Numba is installed."""
     command = [sys.executable, "-c", WITHOUT_OPEN3D, name, *map(str, arguments)]
     return subprocess.run(command, cwd=launching.ROOT, capture_output=True, text=True, timeout=120)
 
@@ -192,11 +192,12 @@ def test_bad_input_is_one_line(folder, tmp_path, launcher, flags, message):
         ("demo", ["--weights={folder}", "--size=32"]),
     ],
 )
-def test_meshes_without_open3d_are_one_line(folder, tmp_path, monkeypatch, launcher, flags):
-    monkeypatch.setitem(sys.modules, "open3d", None)
+def test_meshes_without_their_packages_are_one_line(folder, tmp_path, monkeypatch, launcher, flags):
+    for package in ("open3d", "numba"):
+        monkeypatch.setitem(sys.modules, package, None)
     flags = [flag.format(folder=folder) for flag in flags]
     done = call(launcher, *flags, f"--output={tmp_path / 'out'}")
-    assert_one_error(done, "Open3D", "rendernet_jax[mesh]")
+    assert_one_error(done, "install rendernet_jax[mesh]")
     assert names(tmp_path) == set()
 
 

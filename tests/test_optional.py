@@ -6,8 +6,10 @@ import sys
 
 import pytest
 
+from rendernet_jax.data import dataset
 from rendernet_jax.data.families import make_shape
 from rendernet_jax.data.optional import import_open3d
+from rendernet_jax.data.tasks import procedural_tasks
 from rendernet_jax.data.voxelise import voxelise
 from rendernet_jax.errors import InputError
 
@@ -26,11 +28,26 @@ def test_missing_numba_is_an_error_with_a_remedy(monkeypatch):
         voxelise(make_shape("chair", 1))
 
 
-def test_nothing_else_imports_it():
-    """But for the child process that parses meshes, which imports nothing of the package."""
+@pytest.mark.parametrize(
+    ("package", "files"),
+    [
+        # The child process that parses meshes imports nothing of the package.
+        ("open3d", {"data/optional.py", "data/mesh_subprocess.py"}),
+        # Its name must be known where functions are compiled; optional.py imports it by a string.
+        ("numba", {"data/solid.py"}),
+    ],
+)
+def test_nothing_else_imports_it(package, files):
     importing = {
         path.relative_to(PACKAGE).as_posix()
         for path in PACKAGE.rglob("*.py")
-        if re.search(r"^\s*(import|from) open3d\b", path.read_text(), re.MULTILINE)
+        if re.search(rf"^\s*(import|from) {package}\b", path.read_text(), re.MULTILINE)
     }
-    assert importing == {"data/optional.py", "data/mesh_subprocess.py"}
+    assert importing == files
+
+
+def test_a_missing_numba_is_not_told_of_each_mesh(monkeypatch, tmp_path):
+    pytest.importorskip("open3d", exc_type=ImportError)
+    monkeypatch.setitem(sys.modules, "numba", None)
+    with pytest.raises(InputError, match=r"^meshes to voxels: expected numba"):
+        dataset.build(procedural_tasks(2), tmp_path, dataset.Settings(1, 16, 8), workers=0)

@@ -18,7 +18,6 @@ from PIL import Image
 
 from rendernet_jax import (
     camera,
-    first_guess,
     fit_file,
     inverse,
     network,
@@ -32,7 +31,6 @@ from rendernet_jax.config import preset
 from rendernet_jax.data.meshes import load_mesh
 from rendernet_jax.data.voxel_files import read_voxels, write_voxels
 from rendernet_jax.errors import InputError
-from rendernet_jax.first_guess import GuessConfig
 from rendernet_jax.inverse import unknowns
 from rendernet_jax.inverse.unknowns import Unknowns
 
@@ -139,19 +137,47 @@ def test_a_fit_starts_again_from_what_another_found(done, tmp_path):
 
 
 def test_an_unknown_shape_is_written_like_a_known_one(given, tmp_path, monkeypatch):
-    prior, guess = shape_prior.PRESETS["tiny"], GuessConfig(latent=12, patch=8, widths=(8,), blocks=(0,), hidden=8)
-    for name, config, module in (("prior", prior, shape_prior), ("guess", guess, first_guess)):
-        (tmp_path / name).mkdir()
-        made = jax.jit(module.init, static_argnums=1)(jax.random.key(1), config)
-        weights.save_weights(tmp_path / name, made, config, {})
+    sight, cells = object(), np.zeros((2, 16, 16, 16, 1), np.float32)
+    cells[:, 2:14, 4:12, 4:12] = 0.1  # from which on they count as set
+    cells[:, 2:14, 12:, 4:12] = 0.09
+    asked = []
+
+    def fit_carved_steps(params, config, found, picture, mask, settings, *, start, fixed):
+        assert config == preset("tiny") and found is sight
+        asked.append((sorted(start), fixed))
+        yield inverse.Fit(candidates().replace(cells=jnp.asarray(cells)), jnp.asarray([0.5, 1.0]), "picture 128")
+
+    monkeypatch.setattr(weights, "load_single_view", {"mine": sight}.__getitem__)
+    monkeypatch.setattr(weights, "load_prior", None)
+    monkeypatch.setattr(inverse, "fit_carved_steps", fit_carved_steps)
+    unknown = dataclasses.replace(job(given, tmp_path / "out"), shape=None, single_view="mine")
+    unknown.output.mkdir()
+    fit = reconstruction.run(unknown, {})
+    assert "shape" not in fit and json.loads((unknown.output / "fit.json").read_text()) == fit
+    assert {path.name for path in unknown.output.iterdir()} == set(reconstruction.WRITTEN)
+    np.testing.assert_array_equal(read_voxels(unknown.output / "voxels.binvox"), read_voxels(given / "box.binvox"))
+    (tmp_path / "init.json").write_text(json.dumps({"pose": fit["pose"]}))
+    reconstruction.run(dataclasses.replace(unknown, init=str(tmp_path / "init.json"), fixed=("pose",)), {})
+    assert asked == [([], ()), (["pose"], ("pose",))]
+    with pytest.raises(InputError, match="schedule: that of the paper is for a known shape"):
+        reconstruction.run(dataclasses.replace(unknown, schedule="paper"), {})
+
+
+def test_a_shape_of_the_prior_is_written_like_a_known_one(given, tmp_path, monkeypatch):
+    """Without the single-view network, or where a latent of the prior is given."""
+    prior = shape_prior.PRESETS["tiny"]
+    (tmp_path / "prior").mkdir()
+    made = jax.jit(shape_prior.init, static_argnums=1)(jax.random.key(1), prior)
+    weights.save_weights(tmp_path / "prior", made, prior, {})
     latent = jnp.linspace(-1.0, 1.0, 24).reshape(2, 12)
 
     def fit_shape_steps(*_, **__):
         yield inverse.Fit(candidates().replace(latent=latent), jnp.asarray([0.5, 1.0]), "picture 128")
 
+    monkeypatch.setattr(weights, "load_single_view", None)
     monkeypatch.setattr(inverse, "fit_shape_steps", fit_shape_steps)
     unknown = dataclasses.replace(
-        job(given, tmp_path / "out"), shape=None, prior=str(tmp_path / "prior"), guess=str(tmp_path / "guess")
+        job(given, tmp_path / "out"), shape=None, prior=str(tmp_path / "prior"), single_view="none"
     )
     unknown.output.mkdir()
     fit = reconstruction.run(unknown, {})
@@ -159,16 +185,11 @@ def test_an_unknown_shape_is_written_like_a_known_one(given, tmp_path, monkeypat
     written = {path.name for path in unknown.output.iterdir()}
     assert written >= set(reconstruction.WRITTEN) - {"voxels.binvox", "mesh.ply", "mesh.glb"}
     (tmp_path / "init.json").write_text(json.dumps({"shape": fit["shape"]}))
-    again = dataclasses.replace(unknown, init=str(tmp_path / "init.json"), fixed=("shape",))
+    again = dataclasses.replace(unknown, init=str(tmp_path / "init.json"), fixed=("shape",), single_view="single_view")
     assert reconstruction.run(again, {})["shape"] == fit["shape"]
-    with monkeypatch.context() as patch:
-        patch.setattr(weights, "load_guess", None)
-        assert reconstruction.run(dataclasses.replace(again, guess="none"), {})["shape"] == fit["shape"]
     (tmp_path / "init.json").write_text('{"shape": [1, 2]}')
     with pytest.raises(InputError, match="a latent of 12 numbers, got 2"):
         reconstruction.run(again, {})
-    with pytest.raises(InputError, match="schedule: that of the paper is for a known shape"):
-        reconstruction.run(dataclasses.replace(unknown, schedule="paper"), {})
 
 
 def test_an_interrupted_fit_keeps_the_best_so_far(given, tmp_path, monkeypatch):

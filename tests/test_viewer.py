@@ -9,12 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rendernet_jax import camera, inverse, network, shape_prior, weights
+from rendernet_jax import camera, inverse, network, weights
 from rendernet_jax.camera import Light, Pose
 from rendernet_jax.config import preset
 from rendernet_jax.data.inputs import Object
 from rendernet_jax.errors import InputError
-from rendernet_jax.first_guess import GuessConfig
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.rendering import render
 from rendernet_jax.viewer import fits, orbit, page, server, session
@@ -299,21 +298,19 @@ def test_a_fit_becomes_steps_of_plain_numbers():
 
 
 def test_a_fit_of_unknown_shape_shows_shapes_on_the_way(painter, monkeypatch):
-    prior, guess = shape_prior.PRESETS["tiny"], GuessConfig(latent=12, patch=8, widths=(8,), blocks=(0,), hidden=8)
-    made = jax.jit(shape_prior.init, static_argnums=1)(jax.random.key(0), prior), prior
-    monkeypatch.setattr(weights, "load_prior", lambda: made)
-    monkeypatch.setattr(weights, "load_guess", lambda: ("guess", guess))
-    latents = 9.0 * jax.random.normal(jax.random.key(1), (2, 1, 12))
+    sight, cells = object(), np.random.default_rng(1).random((7, 2, 4, 4, 4, 1), np.float32)
+    monkeypatch.setattr(weights, "load_single_view", lambda: sight)
 
-    def fit_shape_steps(params, config, given_prior, picture, mask, settings, *, guess):
-        assert config == painter.config and given_prior is made and guess[0] == "guess" and picture == "picture"
-        for latent in latents:
-            yield inverse.Fit(Unknowns(jnp.ones((1, 7)), jnp.ones((1, 3)), jnp.ones((1, 1)), latent), jnp.ones(1), "s")
+    def fit_carved_steps(params, config, given, picture, mask, settings):
+        assert config == painter.config and given is sight and (picture, mask) == ("picture", "mask")
+        assert inverse.count_carved_reports(settings) == len(cells)
+        for several in cells:
+            point = Unknowns(jnp.ones((2, 7)), jnp.ones((2, 3)), jnp.ones((2, 1)), cells=jnp.asarray(several))
+            yield inverse.Fit(point, jnp.ones(2), "s")
 
-    monkeypatch.setattr(inverse, "fit_shape_steps", fit_shape_steps)
+    monkeypatch.setattr(inverse, "fit_carved_steps", fit_carved_steps)
     photo = types.SimpleNamespace(picture="picture", mask="mask")
     steps = list(fits.start(fits.WITH_SHAPE, painter, photo, make_object()))
-    for step, latent in zip(steps, latents, strict=True):
-        np.testing.assert_array_equal(step.grid, inverse.grids(made, latent))
-    assert np.abs(steps[0].grid - steps[1].grid).max() > 0.01
-    assert 0 < steps[0].done < steps[1].done <= 1
+    for step, several in zip(steps, cells, strict=True):
+        np.testing.assert_array_equal(step.grid, several[:1])
+    assert 0 < steps[0].done < steps[1].done < steps[-1].done == 1

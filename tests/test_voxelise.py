@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 import scipy.ndimage
@@ -149,6 +151,34 @@ def test_a_triangle_without_area_is_a_line():
     assert cells.sum(axis=(1, 2))[4:-4].min() == 1 and cells.sum() == cells[:, 16, 16].sum()
 
 
+def test_lines_and_slivers_are_marked_where_they_are():
+    """Any way they lie; the middle of the second kind is where rounding alone tells a plane."""
+    rng = np.random.default_rng(0)
+    for number, width in enumerate((0.0, 0.0, 0.0, 1e-9, 1e-6, 1e-3)):
+        a, b = rng.uniform(-0.5, 0.5, (2, 3))
+        third = (0.3 * a + 0.7 * b if number % 2 else b) + width * rng.uniform(-0.1, 0.1, 3)
+        mesh = Mesh(np.stack([a, b, third]).astype(np.float32), np.array([[0, 1, 2]], np.int32))
+        ends, points = mesh.vertices.astype(np.float64), centres(20)
+        along = ends[1] - ends[0]
+        share = np.clip((points - ends[0]) @ along / (along @ along), 0, 1)[..., None]
+        away = 20 * np.linalg.norm(points - ends[0] - share * along, axis=-1)
+        cells, unsure = voxelise(mesh, 20, "binary")[..., 0] > 0, np.abs(away - 0.501) < 20 * 0.1 * width + 1e-5
+        np.testing.assert_array_equal(cells[~unsure], (away < 0.501)[~unsure])
+        assert unsure.sum() < 3 and cells.sum() > 3
+
+
+@pytest.mark.parametrize("width", [0.0, 1e-4])
+def test_long_thin_triangles_cost_no_more_than_what_is_near_them(width):
+    rng = np.random.default_rng(1)
+    first, last = rng.uniform(-0.45, 0.45, (2, 200, 3))
+    corners = np.stack([first, last, last + width * rng.uniform(-1, 1, (200, 3))], axis=1)
+    lines = Mesh(corners.reshape(-1, 3).astype(np.float32), np.arange(600, dtype=np.int32).reshape(-1, 3))
+    voxelise(lines, 8)  # compiles it
+    began = time.perf_counter()
+    voxelise(lines, 64)
+    assert time.perf_counter() - began < 2.0
+
+
 @pytest.mark.parametrize("height", [0.0, 1 / 64, 0.013, 0.25])
 def test_a_sheet_is_never_lost(height):
     square = np.array([[-0.5, height, -0.5], [0.5, height, -0.5], [0.5, height, 0.5], [-0.5, height, 0.5]], np.float32)
@@ -173,6 +203,13 @@ def test_sampled_depends_on_the_seed_only_where_cells_are_grazed():
     first, again, other = sampled(mesh, 24, 1), sampled(mesh, 24, 1), sampled(mesh, 24, 2)
     np.testing.assert_array_equal(first, again)
     assert 0 < np.abs(first - other).sum() < 0.03 * first.sum()
+
+
+def test_any_whole_number_of_cells_will_do():
+    whole = box((0.5, 0.9, 0.4))
+    for occupancy in ("coverage", "binary"):
+        expected = voxelise(whole, 100, occupancy)
+        np.testing.assert_array_equal(voxelise(whole, np.uint8(100), occupancy), expected)
 
 
 def test_bad_arguments_are_input_errors():

@@ -119,11 +119,11 @@ def test_weights_of_another_config_are_refused_by_name(folder):
 def test_shipped_weights_load_and_say_where_they_come_from(name):
     found, _ = weights.read_params(name)
     load = weights.load_prior if name.endswith("_prior") else weights.load_weights
-    load = weights.load_guess if name == "first_guess" else load
+    load = weights.load_single_view if name == "single_view" else load
     assert load(name)[1].name == {"head_prior": "small"}.get(name, name)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
     card = weights.read_card(name)
-    limit = {"first_guess": 10.75}.get(name, 6.5)  # MiB
+    limit = {"single_view": 27.0}.get(name, 6.5)  # MiB
     assert (weights.find_weights(name)).stat().st_size <= limit * 2**20
     assert {"command", "packages"} <= set(card["provenance"])
 

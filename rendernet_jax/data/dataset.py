@@ -21,7 +21,7 @@ from rendernet_jax.data.colour_voxels import colour_voxels
 from rendernet_jax.data.contact_sheet import contact_sheet
 from rendernet_jax.data.families import make_shape, vectors
 from rendernet_jax.data.meshes import Mesh, load_mesh, normalise
-from rendernet_jax.data.optional import import_open3d
+from rendernet_jax.data.optional import import_numba, import_open3d
 from rendernet_jax.data.procedural import morphable
 from rendernet_jax.data.sheet import save_png
 from rendernet_jax.data.tasks import Task
@@ -106,7 +106,8 @@ class _Job:
 
 def _do_job(job: _Job) -> dict | pool.Crash:
     """Make and write one shard. Whatever a mesh brings about is told; only a failure to write ends the build."""
-    quiet = _quiet_open3d()  # a missing Open3D is no mesh's fault
+    quiet = _quiet_open3d()  # a missing package is no mesh's fault
+    import_numba()
     try:
         with quiet:
             arrays = make_arrays(job.task, job.settings)
@@ -165,7 +166,7 @@ def build(
 
     Raises:
         InputError: the folder holds something else and ``overwrite`` is off; every mesh was bad; another process
-            builds there; or no Open3D.
+            builds there; or no Open3D or Numba.
         OSError: a file cannot be written.
     """
     output = pathlib.Path(output)
@@ -213,7 +214,7 @@ def _make_plan(tasks: Sequence[Task], settings: Settings, arguments: dict) -> di
 
 
 def _make_manifest(plan: dict, tasks: Sequence[Task], made: dict, bad: dict) -> dict:
-    packages = ("rendernet_jax", "numpy", "open3d", "open3d-cpu")
+    packages = ("rendernet_jax", "numpy", "numba", "open3d", "open3d-cpu")
     manifest = {
         **plan,
         "counts": {"shapes": len(made), "views": len(made) * plan["settings"]["views"], "skipped": len(bad)},

@@ -10,6 +10,7 @@ model, and painted objects.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -61,6 +62,24 @@ _MAKERS = {
 NAMED: tuple[str, ...] = ("rocker",)
 COLOURED: tuple[str, ...] = ("face", "painted")
 FAMILIES: tuple[str, ...] = tuple(name for name in _MAKERS if name not in NAMED)
+_GROUPS = {"all": FAMILIES, "coloured": COLOURED}
+
+
+def expand(words: Sequence[str]) -> list[str]:
+    """Families by name, each once; "all" stands for :data:`FAMILIES`, "coloured" for :data:`COLOURED`.
+
+    Raises:
+        InputError: an unknown family, or none.
+    """
+    chosen = list(dict.fromkeys(name for word in words for name in _GROUPS.get(word, (word,))))
+    known = FAMILIES + NAMED + COLOURED
+    unknown = sorted(set(chosen) - set(known))
+    if unknown or not chosen:
+        raise InputError(
+            f"families: expected some of {', '.join((*known, *_GROUPS))}, got {', '.join(unknown) or 'none'}; correct "
+            "the name"
+        )
+    return chosen
 
 
 def make_shape(family: str, seed: int) -> Mesh:

@@ -74,7 +74,11 @@ def read_object(
 
 
 def make_example(occupancy: str = "coverage", grid: int = 64, channels: int | None = None) -> Object:
-    """The procedural chair that stands in where a user names no file. Raises InputError where Open3D is missing."""
+    """The procedural chair that stands in where a user names no file.
+
+    Raises:
+        InputError: Open3D or Numba is missing.
+    """
     from rendernet_jax.data.families import make_shape
 
     mesh = normalise(make_shape(*UNSEEN_CHAIR))

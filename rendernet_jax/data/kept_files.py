@@ -48,7 +48,7 @@ def make(job: Callable[..., Job], tasks: Sequence[Task], folder, workers: int, w
         what: is made, in the plural.
 
     Raises:
-        InputError: the folder holds files of something else; no Open3D; or the process making one died.
+        InputError: the folder holds files of something else; no Open3D or Numba; or the process making one died.
         OSError: a file cannot be written.
     """
     folder = pathlib.Path(folder)

@@ -11,11 +11,15 @@ import math
 import numba
 import numpy as np
 
-TIE = 1e-3  # cells: what is exactly half a cell away counts as near, on both sides
+_TIE = 1e-3  # cells: what is exactly half a cell away counts as near, on both sides
+# Cells: more than rounding moves the bounds within which cells are compared with a triangle, which refuses the surplus.
+_SLACK = 1e-6
+# Sine: of what is narrower, rounding may be all that tells its plane; its edges are as good, being this much apart.
+_PARALLEL = 1e-9
 _ONE = np.uint64(1)
 _TOP = np.uint64(63)
 _SHIFTS = tuple(np.uint64(2**i) for i in range(6))
-_EVERY_FOURTH = np.uint64(15)
+_FOUR_BITS = np.uint64(15)
 
 
 def _compiled(function):
@@ -59,10 +63,10 @@ def count_blocks(cells):
     """How many cells of each block of 4^3 are set: uint8 ``[n / 4]*3``."""
     side = len(cells) // 4
     counts = np.zeros((side, side, side), np.uint8)
-    for x in range(len(cells)):
-        for y in range(len(cells)):
+    for x in range(4 * side):
+        for y in range(4 * side):
             for z in range(side):
-                four = (cells[x, y, z // 16] >> np.uint64(4 * (z % 16))) & _EVERY_FOURTH
+                four = (cells[x, y, z // 16] >> np.uint64(4 * (z % 16))) & _FOUR_BITS
                 while four:  # clears the lowest set bit
                     four &= four - _ONE
                     counts[x // 4, y // 4, z] += np.uint8(1)
@@ -77,29 +81,28 @@ def _mark_shell(corners, cells):
     """Set cells within half a cell of triangles ``[F, 3, 3]``, in cells, whose centres are whole numbers.
 
     A column of cells, along the axis that a triangle faces most, meets a few near the triangle's plane; those are
-    compared with the triangle itself.
+    compared with the triangle itself. Columns are those near the part of the triangle that a row of them may meet, so
+    that a sliver costs what is near it, and not its bounding box.
     """
-    size, reach = len(cells), 0.5 + TIE
+    size, reach = len(cells), 0.5 + _TIE
     normal, inward = np.empty(3), np.empty((3, 3))
     low, high, cell = np.empty(3, np.int64), np.empty(3, np.int64), np.empty(3, np.int64)
     for corner in corners:
-        for k in range(3):
-            low[k] = max(0, math.ceil(corner[:, k].min() - reach))
-            high[k] = min(size - 1, math.floor(corner[:, k].max() + reach))
         flat = _cross_unit(corner[1] - corner[0], corner[2] - corner[0], normal)
         for i in range(3):
             flat |= _cross_unit(normal, corner[(i + 1) % 3] - corner[i], inward[i])
-        deep = 0
-        for k in range(1, 3):
-            if abs(normal[k]) > abs(normal[deep]):
-                deep = k
+        deep = (_longest(corner) + 2) % 3  # rows of a line follow it
+        if not flat:
+            deep = np.abs(normal).argmax()
         a, b = (deep + 1) % 3, (deep + 2) % 3
-        for i in range(low[a], high[a] + 1):
+        start, stop = corner[:, a].min() - reach, corner[:, a].max() + reach
+        for i in range(max(0, math.ceil(start)), min(size - 1, math.floor(stop)) + 1):
+            _bound(corner, a, i, reach + _SLACK, size, low, high)
             for j in range(low[b], high[b] + 1):
                 first, last = low[deep], high[deep]
                 if not flat:
                     rest = normal[a] * (corner[0, a] - i) + normal[b] * (corner[0, b] - j)
-                    middle, spread = corner[0, deep] + rest / normal[deep], reach / abs(normal[deep]) + 1e-6
+                    middle, spread = corner[0, deep] + rest / normal[deep], reach / abs(normal[deep]) + _SLACK
                     first, last = max(first, math.ceil(middle - spread)), min(last, math.floor(middle + spread))
                 for k in range(first, last + 1):
                     cell[a], cell[b], cell[deep] = i, j, k
@@ -108,12 +111,52 @@ def _mark_shell(corners, cells):
 
 
 @_compiled
+def _longest(corner):
+    """The axis along which a triangle is longest."""
+    longest, most = 0, -1.0
+    for k in range(3):
+        side = corner[:, k].max() - corner[:, k].min()
+        if side > most:
+            longest, most = k, side
+    return longest
+
+
+@_compiled
+def _bound(corner, axis, place, reach, size, low, high):
+    """Write the first and last cell by axes, within reach of the part of a triangle that is within reach of a plane.
+
+    The plane is across an axis at a place. Ends of the part lie on edges: each is cut where it leaves the reach.
+    """
+    least, most = np.full(3, np.inf), np.full(3, -np.inf)
+    for e in range(3):
+        a, b = corner[e], corner[(e + 1) % 3]
+        before, along = place - a[axis], b[axis] - a[axis]
+        enter, leave = 0.0, 1.0
+        if along != 0.0:
+            one, other = (before - reach) / along, (before + reach) / along
+            enter, leave = max(enter, min(one, other)), min(leave, max(one, other))
+        elif abs(before) > reach:
+            continue
+        if enter > leave:
+            continue
+        for share in (enter, leave):
+            for k in range(3):
+                at = a[k] + share * (b[k] - a[k])
+                least[k], most[k] = min(least[k], at), max(most[k], at)
+    for k in range(3):
+        empty = least[k] > most[k]
+        low[k] = 0 if empty else max(0, math.ceil(least[k] - reach))
+        high[k] = -1 if empty else min(size - 1, math.floor(most[k] + reach))
+
+
+@_compiled
 def _cross_unit(a, b, out):
     """Write the unit vector across two vectors; True, and zeros, if there is none."""
     x, y, z = a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
     length = math.sqrt(x * x + y * y + z * z)
-    out[0], out[1], out[2] = (x / length, y / length, z / length) if length > 1e-12 else (0.0, 0.0, 0.0)
-    return length <= 1e-12
+    none = length <= _PARALLEL * math.sqrt((a * a).sum() * (b * b).sum())
+    out[0], out[1], out[2] = (0.0, 0.0, 0.0) if none else (x / length, y / length, z / length)
+    return none
 
 
 @_compiled

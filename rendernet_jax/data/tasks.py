@@ -5,7 +5,7 @@ import hashlib
 import pathlib
 from collections.abc import Sequence
 
-from rendernet_jax.data.families import COLOURED, FAMILIES, NAMED
+from rendernet_jax.data.families import FAMILIES, expand
 from rendernet_jax.data.meshes import SUFFIXES
 from rendernet_jax.errors import InputError
 
@@ -38,19 +38,14 @@ class Task:
 def procedural_tasks(count: int, families: Sequence[str] = FAMILIES, seed: int = 0) -> list[Task]:
     """``count`` shapes, the families in turn, each as often as :data:`FAMILY_WEIGHTS` says.
 
-    Families are those of :data:`FAMILIES`, :data:`NAMED` and :data:`COLOURED`; "coloured" stands for all of the last.
+    Families are what :func:`rendernet_jax.data.families.expand` takes.
 
     Raises:
         InputError: no shape asked for, a negative seed, or an unknown family.
     """
-    families = [name for word in families for name in (COLOURED if word == "coloured" else (word,))]
-    known = FAMILIES + NAMED + COLOURED
-    unknown = sorted(set(families) - set(known))
-    if unknown or not families:
-        raise InputError(f"families: expected some of {', '.join(known)}, got {', '.join(unknown) or 'none'}")
+    families = expand(families)
     if count < 1 or seed < 0:
         raise InputError(f"shapes, seed: expected at least 1 and 0, got {count} and {seed}")
-    families = list(dict.fromkeys(families))
     weights = {family: FAMILY_WEIGHTS.get(family, 1) for family in families}
     turns = [family for turn in range(max(weights.values())) for family in families if weights[family] > turn]
     tasks = []

@@ -49,6 +49,7 @@ def voxelise(mesh: Mesh, grid: int = 64, occupancy: str = "coverage") -> np.ndar
         raise InputError(f"occupancy: expected 'coverage' or 'binary', got {occupancy!r}; choose one")
     binary = occupancy == "binary"
     _check(mesh, grid, MAX_CELLS if binary else MAX_CELLS // SUBCELLS)
+    grid = int(grid)  # an unsigned one of NumPy wraps where it is multiplied
     import_numba()
     from rendernet_jax.data import solid
 
@@ -77,6 +78,7 @@ def sampled(mesh: Mesh, grid: int = 64, seed: int = 0) -> np.ndarray:
         InputError: the mesh leaves the cube, or grid is out of range.
     """
     _check(mesh, grid, MAX_CELLS)
+    grid = int(grid)
     cells = np.zeros((grid,) * 3, bool)
     index = np.floor((_surface_samples(mesh, 32 * grid**2, seed) + 0.5) * grid).astype(int)
     cells[tuple(np.clip(index, 0, grid - 1).T)] = True

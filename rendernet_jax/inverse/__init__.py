@@ -1,6 +1,7 @@
 """Inverse rendering: pose, light, albedo and shape from a picture, by derivatives of the renderer."""
 
 from rendernet_jax.inverse.candidates import Fit
+from rendernet_jax.inverse.carved import CarvedSettings, count_carved_reports, fit_carved, fit_carved_steps
 from rendernet_jax.inverse.fitting import Settings, count_reports, fit, fit_all, fit_steps
 from rendernet_jax.inverse.schedules import KNOWN, ROUNDS, fit_2018, fit_known
 from rendernet_jax.inverse.shape import (
@@ -10,7 +11,6 @@ from rendernet_jax.inverse.shape import (
     fit_shape,
     fit_shape_steps,
     grids,
-    is_guessed,
 )
 from rendernet_jax.inverse.textured import (
     TextureSettings,
@@ -22,6 +22,7 @@ from rendernet_jax.inverse.textured import (
 from rendernet_jax.inverse.textured_2018 import fit_textured_2018
 
 __all__ = [
+    "CarvedSettings",
     "ELEVATIONS",
     "KNOWN",
     "ROUNDS",
@@ -30,12 +31,15 @@ __all__ = [
     "ShapeSettings",
     "TextureSettings",
     "coloured_grids",
+    "count_carved_reports",
     "count_reports",
     "count_shape_reports",
     "count_texture_reports",
     "fit",
     "fit_2018",
     "fit_all",
+    "fit_carved",
+    "fit_carved_steps",
     "fit_known",
     "fit_shape",
     "fit_shape_steps",
@@ -44,5 +48,4 @@ __all__ = [
     "fit_textured_2018",
     "fit_textured_steps",
     "grids",
-    "is_guessed",
 ]

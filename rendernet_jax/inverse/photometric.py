@@ -13,7 +13,7 @@ from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.rendering import render_buffers
 from rendernet_jax.voxels import Window
 
-_MASK = 0.5  # what the mask counts for beside the picture
+MASK = 0.5  # what the mask counts for beside the picture
 HUBER = 0.15  # residuals beyond it count by their size, not its square: shadows, texture, what no model knows
 _LIGHTS = 400  # directions that are tried,
 _LOOKED_AT = 128  # in pictures of no more than this many rows and columns
@@ -250,4 +250,4 @@ def _look(params, config, grid, pose, size, window=None):
 
 def differences(drawn, covered, picture, mask):
     """All residuals of one picture in a row; each part has the mean square that it is to count for."""
-    return jnp.concatenate([(drawn - picture), _MASK * (covered - mask)], axis=-1).reshape(-1)
+    return jnp.concatenate([(drawn - picture), MASK * (covered - mask)], axis=-1).reshape(-1)

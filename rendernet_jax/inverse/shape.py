@@ -8,18 +8,15 @@ import dataclasses
 import functools
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rendernet_jax import first_guess, shape_prior
-from rendernet_jax.camera import half_turn
+from rendernet_jax import shape_prior
 from rendernet_jax.config import Config
 from rendernet_jax.conv import one_by_one
 from rendernet_jax.errors import InputError
-from rendernet_jax.first_guess import GuessConfig
 from rendernet_jax.inverse import candidates, photometric, silhouette, unknowns
 from rendernet_jax.inverse.candidates import Fit, crop_both, pick, ranked, resize, surround, take
 from rendernet_jax.inverse.descent import CHUNK, descend, steps_of_all
@@ -29,18 +26,13 @@ from rendernet_jax.shape_prior import PriorConfig
 _ELEVATION = (-0.2, 0.15, 0.5, 0.9)  # radians, from which objects that stand upright are looked at
 ELEVATIONS = len(_ELEVATION)
 _RATES = Unknowns(pose=0.01, light=0.04, albedo=0.02, latent=0.06)  # of first steps; the latent along principal axes
-_GUESSED = 4  # views
 _ROLL = 0.1  # radians, deviation of the roll of photos
-# Deviations of poses, in the order of unknowns.POSE, from upright ones and the usual distance, and from guessed ones.
-# A shape that is not right yet is easily made so by a pose that is wrong: it is held by more than the picture.
+# Deviations of poses, in the order of unknowns.POSE, from upright ones and the usual distance. A shape that is not
+# right yet is easily made so by a pose that is wrong: it is held by more than the picture.
 _UPRIGHT = (math.inf, math.inf, 0.5, math.inf, math.inf, math.inf, 0.8)
-_NEAR_GUESS = (0.02, 0.03, 0.012, 0.02, 0.007, 0.007, 0.05)
 _MARGIN = 1.25  # of the window about the object that is looked at, its width
 _SHARPNESS = 3.0  # of the edge between set and empty cells, against what the prior decodes
 _CUT = 0.3  # probability from which a cell is set: the overlap that can be expected is largest well below one half
-# Weight of the guessed view's surprise, nats, beside half the mean squared pixel: of shapes as they were found, which
-# differ much from the object's, then of fitted ones.
-_VIEW, _VIEW_FITTED = 3e-4, 5e-5
 _FAINT = 0.02  # occupancy of a cell that counts as empty
 _FIRST_LIGHT = (0.6, 0.7, photometric.AMBIENT)  # until the shape is good enough to tell
 
@@ -59,15 +51,7 @@ class ShapeSettings:
     candidates: tuple[int, ...] = (4, 2, 2)
     # Weights beside half the mean squared pixel of the frame: of how unusual the latent is,
     typical: tuple[float, ...] = (1e-4, 3e-5, 1e-5)
-    posed: tuple[float, ...] = (1e-3, 3e-4, 2e-4)  # and how far the pose is from the one guessed, or from upright
-
-
-class _Guess(NamedTuple):
-    """What a first look at the picture says."""
-
-    latent: jax.Array  # [L]
-    poses: jax.Array  # [K, 7], of every view, the likeliest first; or the one that is given
-    log_probability: jax.Array  # [K]
+    posed: tuple[float, ...] = (1e-3, 3e-4, 2e-4)  # and how far the pose is from upright
 
 
 def fit_shape(params: dict, config: Config, prior, picture, mask, settings=ShapeSettings(), **more) -> Fit:
@@ -85,17 +69,15 @@ def fit_shape_steps(
     mask: jax.Array,
     settings: ShapeSettings = ShapeSettings(),
     *,
-    guess: tuple[dict, GuessConfig] | None = None,
     start: dict | None = None,
     fixed: tuple[str, ...] = (),
 ) -> Iterator[Fit]:
     """Find shape, pose, light and albedo of an upright object, and tell what is found on the way.
 
-    With a first guess, the shape that it sees is refined in the views that it finds likeliest, or in the pose that is
-    given. Without one, or with a shape that is given, shapes of the prior's gallery are compared by silhouette from all
-    around, and the poses of the best refined so. Shapes are judged and refined, together with all else, through the
-    network alone: it draws a grid as large as the object is, while the silhouette of the cells themselves is up to half
-    a cell wider, which would make all parts thin. What is compared is a window about the object.
+    Shapes of the prior's gallery, or the one that is given, are compared by silhouette from all around, and the poses
+    of the best refined so. Shapes are judged and refined, together with all else, through the network alone: it draws a
+    grid as large as the object is, while the silhouette of the cells themselves is up to half a cell wider, which would
+    make all parts thin. What is compared is a window about the object.
 
     Args:
         params, config: a network with the heads normal and mask.
@@ -103,7 +85,6 @@ def fit_shape_steps(
         picture: ``[S, S, C]`` in [0, 1]; what lies outside the mask does not matter.
         mask: ``[S, S, 1]`` in [0, 1], the part of each pixel that the object covers.
         settings: how much is searched and refined.
-        guess: what :func:`rendernet_jax.weights.load_guess` returns.
         start: ``pose``, ``light``, ``albedo`` or ``shape`` to begin with (:class:`Pose`, :class:`Light`, ``[C]``, a
             latent ``[L]``); poses are searched unless it holds one, shapes unless it holds one.
         fixed: names out of these four that stay as ``start`` gives them.
@@ -113,48 +94,35 @@ def fit_shape_steps(
 
     Raises:
         InputError: shapes that do not fit, an empty mask, a network without normals and mask, a prior that does not fit
-            settings or guess, or a fixed unknown that is not given.
+            settings, or a fixed unknown that is not given.
     """
     start = start or {}
     picture, mask = candidates.prepare(picture, mask)
     candidates.check_start(start, fixed)
     candidates.check_network(config)
-    _check_prior(prior[1], guess, settings)
+    _check_prior(prior[1], settings)
     free = Unknowns(*(jnp.float32(name not in fixed) for name in ("pose", "light", "albedo", "shape")))
-    channels, guessed = picture.shape[-1], None
-    if is_guessed(guess, start):
-        guessed = _guess(prior, guess, picture, mask, start)
-        found = _begin(guessed, start, channels)
-        yield found
-    else:
-        found = _search(prior, mask, settings, start, channels)
-        yield found
-        fine = resize(mask, settings.sizes[1])[..., 0]
-        poses, losses = _refine_poses(*prior, fine, found.candidates, free.pose, settings.steps[0])
-        found = ranked(found.candidates.replace(pose=poses), losses, f"silhouette {settings.sizes[1]}")
-        yield found
+    found = _search(prior, mask, settings, start, picture.shape[-1])
+    yield found
+    fine = resize(mask, settings.sizes[1])[..., 0]
+    poses, losses = _refine_poses(*prior, fine, found.candidates, free.pose, settings.steps[0])
+    found = ranked(found.candidates.replace(pose=poses), losses, f"silhouette {settings.sizes[1]}")
+    yield found
     window = surround(mask, _MARGIN)
     area = (0.5 * window.extent) ** 2  # of the frame
     drawn = crop_both(picture, mask, window, settings.pictures[0])
     judged, losses = _judge(params, config, *prior, *drawn, found.candidates, candidates.given(start), window)
-    losses = area * losses
-    if guessed is not None:
-        losses = losses + _VIEW * _surprise(guessed, judged.pose)
-    found = ranked(judged, losses, "judge")
+    found = ranked(judged, area * losses, "judge")
     yield found
     axes = shape_prior.principal_axes(prior[0])
     weights = zip(settings.typical, settings.posed, strict=True)
     stages = zip(settings.pictures, settings.steps[1:], settings.candidates, weights, strict=True)
     for size, steps, count, pulls in stages:
         drawn = crop_both(picture, mask, window, size)
-        pulls = *pulls, *_expected(guessed)
         some_steps = functools.partial(_by_picture, params, config, *prior, axes, *drawn, window, area, pulls)
         first = take(found.candidates, pick(found.candidates.pose, found.losses, count))
         for told in descend(some_steps, _along_axes(axes, first), free, steps, f"picture {size}"):
             found = _from_axes(axes, told, start["shape"] if "shape" in fixed else None)
-            if guessed is not None:
-                losses = found.losses + _VIEW_FITTED * _surprise(guessed, found.candidates.pose)
-                found = ranked(found.candidates, losses, found.stage)
             yield found
 
 
@@ -177,38 +145,16 @@ def grids(prior: tuple[dict, PriorConfig], latent: jax.Array) -> jax.Array:
     return _decode(prior[0], prior[1], latent)
 
 
-def is_guessed(guess: tuple | None, start: dict) -> bool:
-    """Whether a fit that is given this begins with what is guessed, not with a search."""
-    return guess is not None and "shape" not in start
+def count_shape_reports(settings: ShapeSettings) -> int:
+    """How often :func:`fit_shape_steps` tells what it found."""
+    return 3 + sum(-(-steps // CHUNK) for steps in settings.steps[1:])
 
 
-def count_shape_reports(settings: ShapeSettings, guessed: bool) -> int:
-    """How often :func:`fit_shape_steps` tells what it found; ``guessed`` is what :func:`is_guessed` says."""
-    return (2 if guessed else 3) + sum(-(-steps // CHUNK) for steps in settings.steps[1:])
-
-
-def _expected(guessed: _Guess | None) -> tuple[jax.Array, jax.Array]:
-    """Pose vectors ``[K, 7]``, the nearest of which in azimuth is expected, and by how much they may be off ``[7]``."""
-    if guessed is not None:
-        return guessed.poses, jnp.asarray(_NEAR_GUESS)
-    return jnp.zeros((1, 7)).at[:, 6].set(unknowns.FIRST_DISTANCE), jnp.asarray(_UPRIGHT)
-
-
-def _check_prior(config: PriorConfig, guess, settings: ShapeSettings) -> None:
+def _check_prior(config: PriorConfig, settings: ShapeSettings) -> None:
     if wrong := [size for size in settings.sizes if config.grid % size]:
         raise InputError(
             f"prior: expected a grid that silhouettes of {wrong[0]} cells divide, got {config.grid}; use another prior"
         )
-    if guess is not None and guess[1].latent != config.latent:
-        wanted = f"latents of {config.latent} numbers, as the prior's"
-        raise InputError(f"guess: expected {wanted}, got {guess[1].latent}; use the guess of this prior")
-
-
-def _begin(guessed: _Guess, start: dict, channels: int) -> Fit:
-    """The guessed shape in its likeliest views; the loss is how unlikely they are, nats."""
-    poses = guessed.poses[:_GUESSED]
-    latents = jnp.broadcast_to(guessed.latent, (len(poses), len(guessed.latent)))
-    return ranked(_unlit(poses, latents, start, channels), -guessed.log_probability[: len(poses)], "guess")
 
 
 def _search(prior, mask, settings: ShapeSettings, start: dict, channels: int) -> Fit:
@@ -235,28 +181,6 @@ def _unlit(poses, latents, start: dict, channels: int) -> Unknowns:
     return Unknowns(poses, alike(light), alike(albedo), latents)
 
 
-def _guess(prior: tuple[dict, PriorConfig], guess: tuple[dict, GuessConfig], picture, mask, start: dict) -> _Guess:
-    picture, mask = np.asarray(picture), np.asarray(mask)
-    found = _see(*guess, first_guess.crop(picture, mask)[None])
-    mean, spread = shape_prior.usual(prior[0])
-    latent = _known(*prior, mean + spread * found.latent[0])
-    if "pose" in start:
-        return _Guess(latent, unknowns.from_pose(start["pose"])[None], jnp.zeros(1))
-    order = jnp.argsort(-found.log_odds[0])
-    vectors = unknowns.clip_pose(first_guess.to_frame(found.poses[0, order], first_guess.square(mask)))
-    return _Guess(latent, vectors, jax.nn.log_softmax(found.log_odds[0])[order])
-
-
-def _surprise(guessed: _Guess, poses) -> jax.Array:
-    """Minus the logarithm of how likely the guess takes the views of pose vectors ``[N, 7]``, by azimuth: ``[N]``."""
-    return -guessed.log_probability[jax.vmap(_nearest, (0, None))(poses, guessed.poses)]
-
-
-def _nearest(pose, poses) -> jax.Array:
-    """Which of pose vectors ``[K, 7]`` is nearest in azimuth to one ``[7]``."""
-    return jnp.argmin(jnp.abs(half_turn(pose[0] - poses[:, 0])))
-
-
 def upright(azimuths: int, elevations: tuple[float, ...]) -> jax.Array:
     """Pose vectors ``[N, 7]`` all around an object that stands, from each of some elevations in radians."""
     turns = jnp.arange(azimuths, dtype=jnp.float32) * (2.0 * jnp.pi / azimuths)
@@ -267,21 +191,10 @@ def upright(azimuths: int, elevations: tuple[float, ...]) -> jax.Array:
 
 # --- compiled once for each size --------------------------------------------------------------------------------------
 
-_see = jax.jit(first_guess.guess_symmetric, static_argnums=1)
-
 
 @functools.partial(jax.jit, static_argnums=1)
 def _decode(params, config, latents):
     return one_by_one(lambda latent: voxels(params, config, latent)[0], latents)
-
-
-@functools.partial(jax.jit, static_argnums=1)
-def _known(params, config, latent):
-    """The latent ``[L]`` of what a latent decodes as: the same shape, told as the prior tells shapes that it knows.
-
-    What is guessed is told by what it decodes as, and is far out along the many axes that hardly change that.
-    """
-    return shape_prior.encode(params, config, voxels(params, config, latent))[0]
 
 
 def voxels(prior: dict, prior_config: PriorConfig, latent: jax.Array) -> jax.Array:
@@ -347,13 +260,13 @@ def _by_picture(
 ):
     """Descent with latents told along the prior's principal axes, in which shapes that it knows are unit normal."""
     mean, axes = principal
-    typical, posed, poses, deviations = pulls
+    typical, posed = pulls
+    usual = jnp.zeros(7).at[6].set(unknowns.FIRST_DISTANCE)
 
-    def loss(point, first):
+    def loss(point, _):
         grid = voxels(prior, prior_config, mean + axes @ point.latent)
         unusual = jnp.mean(point.latent**2)  # far from any shape the prior decodes fog
-        off = point.pose - poses[_nearest(first.pose, poses)]
-        off = off.at[:3].set(half_turn(off[:3])) / deviations
+        off = (point.pose - usual) / jnp.asarray(_UPRIGHT)
         error = area * photometric.cost(params, config, grid, picture, mask, point, window)
         return error + typical * unusual + posed * jnp.sum(off**2)
 

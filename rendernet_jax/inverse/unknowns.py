@@ -30,8 +30,9 @@ class Unknowns:
     pose: jax.Array  # [..., 7], in the order of POSE; angles in radians
     light: jax.Array  # [..., 3], in the order of LIGHT
     albedo: jax.Array  # [..., C]
-    latent: jax.Array | None = None  # [..., L] of the shape prior; None where the shape is known
+    latent: jax.Array | None = None  # [..., L] of the shape prior; None where the shape is known, or told by cells
     texture: jax.Array | None = None  # [..., V], texture vector; None where the object is of one colour
+    cells: jax.Array | None = None  # [..., G, G, G, 1], coverage, where the shape is not told by a latent
 
 
 def stacked(point: Unknowns) -> Unknowns:

@@ -52,7 +52,7 @@ def grid_losses(logits: jax.Array, target: jax.Array, edge: float) -> jax.Array:
     probability = jnp.where(logits >= 0.0, 1.0, small) / (1.0 + small)
     dice = (2.0 * sum_cells(probability * target) + 1.0) / (sum_cells(probability**2) + sum_cells(target**2) + 1.0)
     overlap = soft_overlap(logits, (target >= edge).astype(jnp.float32), edge, _SHARPNESS)
-    return sum_cells(entropy) / _cells(target) + 2.0 - dice - overlap
+    return sum_cells(entropy) / count_occupied(target) + 2.0 - dice - overlap
 
 
 def soft_overlap(logits: jax.Array, cells: jax.Array, edge: float, sharpness: float = 1.0) -> jax.Array:
@@ -65,7 +65,7 @@ def soft_overlap(logits: jax.Array, cells: jax.Array, edge: float, sharpness: fl
     return (both + 1.0) / (sum_cells(chance) + sum_cells(cells) - both + 1.0)
 
 
-def _cells(target: jax.Array) -> jax.Array:
+def count_occupied(target: jax.Array) -> jax.Array:
     """Occupied cells ``[B]`` of grids ``[B, N]``, and a few more, so that the thinnest shapes do not outweigh all."""
     return sum_cells(target) + _FEWEST * target.shape[1]
 
@@ -100,7 +100,7 @@ def make_loss(config: PriorConfig, recipe: PriorRecipe):
         logits = shape_prior.decode_logits(params, config, mean + noise)
         parts = {"cells": grid_losses(logits, batch, edge), "nats": divergence(mean, params["log_noise"])}
         # The cross-entropy was divided by the occupied cells; what it is weighed against is, too.
-        parts["loss"] = parts["cells"] + recipe.kl * parts["nats"] / _cells(batch.reshape(len(mean), -1))
+        parts["loss"] = parts["cells"] + recipe.kl * parts["nats"] / count_occupied(batch.reshape(len(mean), -1))
         figures = {name: jnp.mean(part) for name, part in parts.items()}
         return figures["loss"], figures
 

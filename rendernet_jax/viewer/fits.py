@@ -14,7 +14,7 @@ from rendernet_jax.data.references import surface_of
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.viewer.painter import Painter
 
-WITH_SHAPE = "shape, too (rough; seats alone)"
+WITH_SHAPE = "shape, too (seats alone)"
 KINDS = ("view and light, of this object", WITH_SHAPE)
 
 
@@ -48,11 +48,9 @@ def _fit_known_shape(painter: Painter, photo: Photo, thing: Object) -> Iterator[
 
 
 def _fit_shape(painter: Painter, photo: Photo) -> Iterator[Step]:
-    prior, guess, settings = weights.load_prior(), weights.load_guess(), inverse.ShapeSettings()
-    network, target = (painter.params, painter.config), (photo.picture, photo.mask)
-    steps = inverse.fit_shape_steps(*network, prior, *target, settings, guess=guess)
-    voxels = lambda point: inverse.grids(prior, point.latent[None])  # noqa: E731
-    return follow(steps, inverse.count_shape_reports(settings, guessed=True), voxels)
+    sight, settings = weights.load_single_view(), inverse.CarvedSettings()
+    steps = inverse.fit_carved_steps(painter.params, painter.config, sight, photo.picture, photo.mask, settings)
+    return follow(steps, inverse.count_carved_reports(settings), lambda point: point.cells[None])
 
 
 def follow(

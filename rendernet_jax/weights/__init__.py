@@ -12,13 +12,13 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 
-from rendernet_jax import first_guess, network, shape_prior
+from rendernet_jax import network, shape_prior, single_view
 from rendernet_jax.array_files import read_arrays
 from rendernet_jax.config import Config, config_from_dict
 from rendernet_jax.errors import InputError
 from rendernet_jax.files import seal, unseal, write_atomically, write_json
-from rendernet_jax.first_guess import GuessConfig
 from rendernet_jax.shape_prior import PriorConfig
+from rendernet_jax.single_view import SingleViewConfig
 
 _FOLDER = pathlib.Path(__file__).parent
 _STEM = "weights"  # in a training run's folder
@@ -65,26 +65,13 @@ def load_prior(name: str | os.PathLike = "shape_prior") -> tuple[dict, PriorConf
     return _load(name, shape_prior.config_from_dict, shape_prior.check_params)
 
 
-def load_guess(
-    name: str | os.PathLike = "first_guess", prior: str | os.PathLike | None = None
-) -> tuple[dict, GuessConfig]:
-    """Load a first guess; as :func:`load_prior`.
-
-    Args:
-        name: shipped name or training folder.
-        prior: name or folder of the shape prior that it is to be used with; of another's latents it knows nothing.
+def load_single_view(name: str | os.PathLike = "single_view") -> tuple[dict, SingleViewConfig]:
+    """Load a single-view network by shipped name or from a training folder -> (params as float32, config).
 
     Raises:
-        InputError: as :func:`load_prior`, or it was trained with another prior.
+        InputError: not found, damaged, weights of another network, or names and shapes that do not fit the config.
     """
-    found = _load(name, first_guess.config_from_dict, first_guess.check_params)
-    trained_with = read_card(name).get("provenance", {}).get("data", {}).get("prior")
-    if prior is not None and trained_with not in (None, read_card(prior)["sha256"]):
-        raise InputError(
-            f"guess: expected one that was trained with the prior {prior}, got {name}, trained with another; name the "
-            "one of this prior, train it (train_first_guess), or do without"
-        )
-    return found
+    return _load(name, single_view.config_from_dict, single_view.check_params)
 
 
 def _load(name, read_config, check) -> tuple:
@@ -132,7 +119,7 @@ def read_card(name: str | os.PathLike) -> dict:
 def save_weights(
     folder: str | os.PathLike,
     params: dict,
-    config: Config | PriorConfig | GuessConfig,
+    config: Config | PriorConfig | SingleViewConfig,
     provenance: dict,
     stem: str = _STEM,
 ):

@@ -1,4 +1,4 @@
-"""What the first guess is trained on: views of upright shapes, cut out of the frame as a fit cuts out its photo.
+"""What a network that sees single views is trained on: views of upright shapes, cut out as a fit cuts out its photo.
 
 Normals and coverage are kept, so that one view is seen under many lights.
 """
@@ -12,20 +12,24 @@ from typing import ClassVar
 
 import numpy as np
 
-from rendernet_jax import first_guess
+from rendernet_jax import squares
 from rendernet_jax.camera import Pose
 from rendernet_jax.data import kept_files, references, shards
 from rendernet_jax.data.families import make_shape
 from rendernet_jax.data.meshes import Mesh
 from rendernet_jax.data.raycast import build_scene, camera_axes, direction
 from rendernet_jax.data.tasks import Task
-from rendernet_jax.first_guess import MARGIN, SIZE, cut, relative, square, to_square
+from rendernet_jax.squares import MARGIN, cut, relative, square, to_square
 
+SIZE = 192  # pixels on a side
 COUNT = 4  # of each procedural shape
+LEVELS = 127  # what stands for 1 in views as they are kept
 _ELEVATION = (-0.4, 1.1)  # radians; how photos show what stands upright: a little from below to steeply from above
 _ROLL = 0.09  # radians, standard deviation
 _MOST_ROLL = 0.3  # of views in data sets, others are left out
-_LEVELS = 127
+# Standard deviations by which the square about an object is off, as shares of half its side, and of its side: the mask
+# of a photo is known to a pixel only, and its edge is no sharper.
+_MOVED, _GROWN = 0.004, 0.006
 _CHANNELS = 4  # coverage, and the normal in camera axes times coverage
 
 
@@ -34,24 +38,27 @@ class Views:
     """Views of one shape."""
 
     packed: tuple  # of each view: compressed int8 [SIZE, SIZE, 4], as bytes or a view of them
-    poses: np.ndarray  # float32 [V, 7], see first_guess
+    poses: np.ndarray  # float32 [V, 7], in the square, see squares
 
     def __len__(self) -> int:
         return len(self.packed)
 
     def __getitem__(self, view: int) -> np.ndarray:
         """Coverage, and the normal in camera axes times coverage, float32 ``[SIZE, SIZE, 4]``."""
-        stored = np.frombuffer(zlib.decompress(self.packed[view]), np.int8)
-        return stored.reshape(SIZE, SIZE, _CHANNELS) * np.float32(1.0 / _LEVELS)
+        return self.stored(view) * np.float32(1.0 / LEVELS)
+
+    def stored(self, view: int) -> np.ndarray:
+        """The same as it is kept, int8; :data:`LEVELS` stands for 1."""
+        return np.frombuffer(zlib.decompress(self.packed[view]), np.int8).reshape(SIZE, SIZE, _CHANNELS)
 
 
 def mirror(view: np.ndarray, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A view ``[SIZE, SIZE, 4]`` and its pose ``[7]`` of the shape mirrored in x."""
-    return view[:, ::-1] * np.float32([1, -1, 1, 1]), first_guess.mirror(pose)
+    return view[:, ::-1] * np.float32([1, -1, 1, 1]), squares.mirror(pose)
 
 
 def light(view: np.ndarray, toward: tuple[float, float], ambient: float) -> np.ndarray:
-    """Picture ``[SIZE, SIZE, 2]`` of a view as :func:`rendernet_jax.first_guess.crop` makes it.
+    """Picture ``[SIZE, SIZE, 2]`` of a view as :func:`rendernet_jax.squares.crop` makes it.
 
     Args:
         toward: azimuth and elevation of the light in camera axes, radians.
@@ -72,8 +79,10 @@ def random_view(rng: np.random.Generator) -> Pose:
     )
 
 
-def trace(mesh: Mesh, poses: Sequence[Pose]) -> Views:
+def trace(mesh: Mesh, poses: Sequence[Pose], jitter: np.random.Generator | None = None) -> Views:
     """Views of a mesh in ``[-.5, .5]^3`` that fill the picture: poses of scale 1 in the middle of the frame.
+
+    ``jitter`` moves and grows the square about the object at random, a little; the pose that is told is the true one.
 
     Raises:
         InputError: the mesh is empty, or not finite.
@@ -85,6 +94,9 @@ def trace(mesh: Mesh, poses: Sequence[Pose]) -> Views:
         places = seen[:, :2] / (1.0 - pose.inverse_distance * seen[:, 2:])
         low, high = places.min(0), places.max(0)
         middle, half = 0.5 * (low + high), 0.5 * (high - low).max() / (1.0 - 2.0 * MARGIN)
+        if jitter is not None:
+            middle = middle + half * jitter.normal(0.0, _MOVED, 2)
+            half = half * math.exp(jitter.normal(0.0, _GROWN))
         window = (*middle, half)
         traced = references.trace(scene, pose, SIZE, ("mask", "normal"), threads=1, window=window)
         packed.append(_pack(np.concatenate([traced["mask"], traced["mask"] * traced["normal"]], axis=-1)))
@@ -94,7 +106,7 @@ def trace(mesh: Mesh, poses: Sequence[Pose]) -> Views:
 
 
 def _pack(picture: np.ndarray) -> bytes:
-    return zlib.compress(np.rint(_LEVELS * picture).astype(np.int8).tobytes(), 1)
+    return zlib.compress(np.rint(LEVELS * picture).astype(np.int8).tobytes(), 1)
 
 
 # --- of procedural shapes, and of data sets ---------------------------------------------------------------------------
@@ -132,7 +144,8 @@ class _Job:
 
 def _make(task: Task) -> Views:
     rng = np.random.default_rng([task.seed, 1])
-    return trace(make_shape(task.family, task.seed), [random_view(rng) for _ in range(COUNT)])
+    poses = [random_view(rng) for _ in range(COUNT)]
+    return trace(make_shape(task.family, task.seed), poses, jitter=rng)
 
 
 def read_data_sets(folders: Sequence) -> list[Views]:
@@ -160,6 +173,6 @@ def _choose(arrays: dict) -> Views:
         mask, normal = shards.decode_view("mask", mask), shards.decode_view("normal", normal)
         shown = mask[..., 0] > 0.5
         if usual and shown.any() and not (shown[[0, -1]].any() or shown[:, [0, -1]].any()):
-            packed.append(_pack(cut(np.concatenate([mask, mask * normal], axis=-1), mask)))
+            packed.append(_pack(cut(np.concatenate([mask, mask * normal], axis=-1), mask, SIZE)))
             chosen.append(np.asarray(to_square(told, square(mask))))
     return Views(tuple(packed), np.reshape(chosen, (-1, 7)).astype(np.float32))
