@@ -1,4 +1,4 @@
-"""Train what sees single views: from a small picture of an upright object, its pose, and the cells it is made of.
+"""Train what sees single views: of an upright object in a small picture, its pose, and its cells.
 
     python -m experiments.train_single_view --shapes=48000 --families=chair,stool,sofa,rocker --output=runs/single_view
     python -m experiments.train_single_view --weights=single_view --shapes=0 --data=data/mine --output=runs/mine

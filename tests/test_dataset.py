@@ -84,7 +84,7 @@ def test_manifest_describes_every_file(finished):
     assert manifest["counts"] == {"shapes": 3, "views": 6, "skipped": 0}
     assert manifest["arguments"] == ARGUMENTS and manifest["skipped"] == []
     assert manifest["settings"] == {"views": 2, "size": 64, "grid": 16}
-    assert {"rendernet_jax", "numpy"} >= manifest["packages"].keys() - {"open3d", "open3d-cpu"}
+    assert {"rendernet_jax", "numpy", "numba"} >= manifest["packages"].keys() - {"open3d", "open3d-cpu"}
     for entry in manifest["shards"]:
         assert entry["sha256"] == hashlib.sha256(files[entry["file"]]).hexdigest()
         arrays = shards.read_shard(finished / entry["file"])
