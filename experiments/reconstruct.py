@@ -32,7 +32,7 @@ _PRIOR = flags.DEFINE_string("prior", None, "Shape prior by name, or its trainin
 _SINGLE_VIEW = flags.DEFINE_string(
     "single_view",
     "single_view",
-    "What finds an unknown shape, by name, or its training's folder; none: the prior's shapes are searched.",
+    "What finds a shape that is not given, nor a head's, by name or folder; none: the prior is searched, in minutes.",
 )
 _SCHEDULE = flags.DEFINE_enum(
     "schedule", "default", ["default", "paper"], "'paper': that of 2018, for a known shape; slow, and to compare with."
@@ -44,7 +44,12 @@ _STARTS = flags.DEFINE_integer(
     "starts", 256, "View directions that are tried where the view is searched, not guessed.", 8, 1024
 )
 _FIX = flags.DEFINE_list("fix", "", "Some of pose,light,albedo,shape,texture: held as --init gives them.")
-_INIT = flags.DEFINE_string("init", None, "JSON file with any of these, as fit.json has them.")
+_INIT = flags.DEFINE_string(
+    "init",
+    None,
+    "JSON file with any of pose, light, albedo, shape, texture alone, each as fit.json has it. A shape is one "
+    "of the prior's, and found through it.",
+)
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for what is found; required.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace a reconstruction that is there already.")
 

@@ -39,7 +39,7 @@ def _read_init(path: str) -> dict:
     if not isinstance(content, dict):
         raise InputError(f"init {path}: expected a JSON object, got another structure; see fit.json")
     if unknown := sorted(content.keys() - set(NAMES)):
-        raise InputError(f"init {path}: unknown key {unknown[0]!r}; known are {', '.join(NAMES)}")
+        raise InputError(f"init {path}: unknown key {unknown[0]!r}; known are {', '.join(NAMES)}; leave it out")
     start = {}
     for name, keys in (("pose", camera.POSE_KEYS), ("light", (*_LIGHT, "intensity"))):
         if name in content:

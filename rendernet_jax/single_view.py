@@ -28,6 +28,7 @@ _USUAL_PLACE = (0.5, 0.0, 0.0, 0.1)
 # By how much each of POSE is usually off, in whose terms deviations are told; their logarithm before training.
 DEVIATIONS = (0.02, 0.03, 0.015, 0.02, 0.006, 0.006, 0.05)
 _UNSURE = 2.5
+SET_FROM = 0.4  # chance from which a cell counts as set: the overlap to be expected is largest below one half
 _MAPPED = 3  # stages whose features are carried into the grid
 
 
@@ -147,7 +148,7 @@ def carve(
 
     Args:
         pictures, seen: as for :func:`see`, and what it returned.
-        poses: ``[B, 7]`` in the square; nothing is differentiated by pixels, but for the features.
+        poses: ``[B, 7]`` in the square. No derivative by the pictures is passed on, but through ``seen``.
     """
     pictures = jax.lax.stop_gradient(pictures).astype(dtype)
     cells = bind(params, config, dtype).carver(pictures, seen.hidden, seen.features, poses)
@@ -163,7 +164,7 @@ def see_symmetric(params: dict, config: SingleViewConfig, pictures: jax.Array) -
     one, other = see(params, config, pictures), see(params, config, pictures[:, :, ::-1])
     back = -jnp.arange(config.sectors) % config.sectors
     poses = squares.mirror(other.poses[:, back])
-    beyond = jnp.round((one.poses[..., 0] - poses[..., 0]) / (2.0 * jnp.pi))  # half a turn
+    beyond = jnp.round((one.poses[..., 0] - poses[..., 0]) / (2.0 * jnp.pi))  # whole turns
     poses = poses.at[..., 0].add(2.0 * jnp.pi * beyond)
     mean = lambda first, second: 0.5 * (first + second)  # noqa: E731
     both = one.replace(

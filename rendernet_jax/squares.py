@@ -53,7 +53,7 @@ def to_frame(poses: jax.Array, place: jax.Array) -> jax.Array:
 
 
 def to_square(poses: jax.Array, place: jax.Array) -> jax.Array:
-    """The way back from :func:`to_frame`."""
+    """The way back from :func:`to_frame`, to first order in how far the camera looks aside, as that is."""
     place = jnp.asarray(place, jnp.float32)
     moved, distance = poses[..., 4:6], poses[..., 6:]
     angles = _look_aside(poses[..., :3], -distance * moved)

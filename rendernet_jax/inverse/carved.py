@@ -22,14 +22,14 @@ from rendernet_jax.conv import one_by_one
 from rendernet_jax.inverse import candidates, photometric, unknowns
 from rendernet_jax.inverse.candidates import Fit, crop_both, ranked, surround, take
 from rendernet_jax.inverse.unknowns import Unknowns
+from rendernet_jax.shape_prior import SET_FROM
 from rendernet_jax.single_view import SingleViewConfig
 
 CHUNK = 10  # steps between two reports
 _VIEWS = 4  # likeliest ones, whose cells are carved and drawn
 _MARGIN = 1.25  # of the window about the object that is looked at, its width
 _VIEW = 3e-4  # weight of a view's surprise, nats, beside half the mean squared pixel
-_SET = 0.4  # chance from which a cell counts as set: the overlap that can be expected is largest below one half
-_EDGE = 0.1  # coverage from which it does
+_EDGE = SET_FROM["coverage"]  # from which a cell counts as set
 # What is hardly there is fog to the renderer: chances below the first take up to the second off the coverage's logit.
 _DOUBT, _FOG = 0.3, 0.8
 _FAINT = 0.02  # coverage that is drawn as none
@@ -92,8 +92,8 @@ def fit_carved_steps(
         fixed: names out of these three that stay as ``start`` gives them.
 
     Yields:
-        the candidates after each stage, the best first, each with its ``cells``: coverage ``[G, G, G, 1]``, of which
-        cells from 0.1 on count as set. The first alone is refined; all are alike on both sides.
+        the candidates after each stage, the one that is refined first, each with its ``cells``: coverage
+        ``[G, G, G, 1]``, alike on both sides, of which cells from 0.1 on count as set.
 
     Raises:
         InputError: shapes that do not fit, an empty mask, a network without normals and mask, or a fixed unknown that
@@ -177,7 +177,9 @@ def _settle(logits, added) -> jax.Array:
     """Coverage ``[G, G, G, 1]`` of logits ``[G, G, G, 2]`` and what is added; from 0.1 on where cells count as set."""
     chance, coverage = jax.nn.sigmoid(logits[..., 0] + added), _coverage(logits, added)[0, ..., 0]
     below = np.nextafter(np.float32(_EDGE), np.float32(0.0))
-    return jnp.where(chance > _SET, jnp.maximum(coverage, _EDGE), jnp.minimum(coverage, below))[..., None]
+    return jnp.where(chance > single_view.SET_FROM, jnp.maximum(coverage, _EDGE), jnp.minimum(coverage, below))[
+        ..., None
+    ]
 
 
 def _coverage(logits, added) -> jax.Array:

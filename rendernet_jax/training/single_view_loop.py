@@ -26,7 +26,6 @@ from rendernet_jax.weights import save_weights
 
 _SCORED = 192  # pictures of unseen shapes
 _TOGETHER = 8  # of them that are seen and carved at once
-_SET_FROM = 0.4  # chance from which a carved cell counts as set, as in inverse.carved
 
 
 class Samples:
@@ -177,7 +176,9 @@ def _judge(params: dict, config: SingleViewConfig, batch: dict) -> dict[str, jax
 
     def overlap(poses):
         chance = jax.nn.sigmoid(single_view.carve(params, config, batch["picture"], seen, poses)[..., 0])
-        return jnp.sum((chance >= _SET_FROM) & cells, (1, 2, 3)) / jnp.sum((chance >= _SET_FROM) | cells, (1, 2, 3))
+        return jnp.sum((chance >= single_view.SET_FROM) & cells, (1, 2, 3)) / jnp.sum(
+            (chance >= single_view.SET_FROM) | cells, (1, 2, 3)
+        )
 
     return {
         "iou": overlap(jnp.take_along_axis(seen.poses, likeliest, axis=1)[:, 0]),
