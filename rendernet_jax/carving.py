@@ -27,7 +27,8 @@ class Carver(nnx.Module):
     def __init__(self, grid: int, hidden: int, seen: int, widths: tuple[int, int, int], *, rngs: nnx.Rngs):
         """``hidden`` numbers sum the picture up, ``seen`` are the features' channels, ``widths`` those of lattices."""
         self.grid, (fine, mid, coarse) = grid, widths
-        self.stem = Dense(2 * 8 * CHANNELS + 6, fine, rngs=rngs)
+        # Pixels of eight cells and of their mirror images, where they are in the object, and where they are seen.
+        self.stem = Dense(2 * 8 * CHANNELS + 3 + 3, fine, rngs=rngs)
         self.act_stem, self.enc0 = PReLU(fine), Block(3, fine, rngs=rngs)
         self.down1, self.look1 = Dense(8 * fine, mid, rngs=rngs, gain=0.7), Dense(2 * seen, mid, rngs=rngs, gain=0.7)
         self.act_down1, self.enc1 = PReLU(mid), Block(3, mid, rngs=rngs)
@@ -48,15 +49,13 @@ class Carver(nnx.Module):
 
     def __call__(self, picture, hidden, seen, poses):
         """Pictures ``[B, S, S, C]``, ``[B, hidden]``, features ``[B, s, s, seen]``, poses ``[B, 7]`` in the square."""
-        at = project(poses, self.grid)
-        pixels = [gather(space, jnp.asarray(picture)) for space in (at, at[:, ::-1])]
-        half = self.grid // 2
-        places = project(poses, half)
-        own = jnp.broadcast_to(2.0 * centres(half)[None], places.shape)
+        fine, coarse = project(poses, self.grid), project(poses, self.grid // 4)
+        pixels = [gather(at, picture) for at in (fine, fine[:, ::-1])]
+        places = project(poses, self.grid // 2)
+        own = jnp.broadcast_to(2.0 * centres(self.grid // 2)[None], places.shape)
         x = jnp.concatenate([*map(to_channels, pixels), own.astype(seen.dtype), places.astype(seen.dtype)], axis=-1)
         x0 = self.enc0(self.act_stem(self.stem(x)))
-        at = project(poses, self.grid // 4)
-        look = jnp.concatenate([gather(at, seen), gather(at[:, ::-1], seen)], axis=-1)
+        look = jnp.concatenate([gather(at, seen) for at in (coarse, coarse[:, ::-1])], axis=-1)
         x1 = self.enc1(self.act_down1(self.down1(to_channels(x0)) + self.look1(look)))
         x2 = self.enc2(self.act_down2(self.down2(to_channels(x1))))
         told = self.told_in(self.told(hidden).reshape(-1, *(self.grid // _COARSEST,) * 3, _TOLD))

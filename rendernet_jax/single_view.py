@@ -16,7 +16,7 @@ from flax import nnx
 
 from rendernet_jax import squares
 from rendernet_jax.carving import Carver
-from rendernet_jax.conv import space_to_depth
+from rendernet_jax.conv import space_to_depth, upsample
 from rendernet_jax.errors import InputError
 from rendernet_jax.layers import Block, Conv, Dense, PReLU
 from rendernet_jax.parameters import Wall
@@ -107,8 +107,7 @@ class SingleView(nnx.Module):
             for j in range(blocks):
                 x = getattr(self, f"block{i}_{j}")(x)
             if i < _MAPPED:
-                mapped = getattr(self, f"map{i}")(x)
-                features = features + jnp.repeat(jnp.repeat(mapped, 2**i, axis=1), 2**i, axis=2)
+                features = features + upsample(getattr(self, f"map{i}")(x), 2**i)
         return self.act(self.dense(x.reshape(len(x), -1))), self.act_map(self.map(features))
 
 

@@ -21,11 +21,11 @@ from rendernet_jax.config import Config
 from rendernet_jax.conv import one_by_one
 from rendernet_jax.inverse import candidates, photometric, unknowns
 from rendernet_jax.inverse.candidates import Fit, crop_both, ranked, surround, take
+from rendernet_jax.inverse.descent import CHUNK, MOMENTS
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.shape_prior import SET_FROM
 from rendernet_jax.single_view import SingleViewConfig
 
-CHUNK = 10  # steps between two reports
 _VIEWS = 4  # likeliest ones, whose cells are carved and drawn
 _MARGIN = 1.25  # of the window about the object that is looked at, its width
 _VIEW = 3e-4  # weight of a view's surprise, nats, beside half the mean squared pixel
@@ -121,11 +121,10 @@ def fit_carved_steps(
             params, config, logits, look.deviations, *drawn, window, first.pose, state, free,
             done / settings.steps, 1.0 / settings.steps,
         )  # fmt: skip
-        best = unknowns.stacked(state.best.replace(cells=_settle(logits, state.best.cells)))
-        every = jax.tree.map(lambda one, others: jnp.concatenate([one, others]), best, rest[0])
-        # As those of the others are told, not as it was refined.
-        loss = area * _compare(params, config, logits, *drawn, window, state.best) - _VIEW * look.log_odds[chosen]
-        yield Fit(every, jnp.concatenate([loss[None], rest[1]]), f"picture {settings.picture}")
+        best, loss = _told(params, config, logits, *drawn, window, state.best)
+        loss = area * loss - _VIEW * look.log_odds[chosen]
+        every = jax.tree.map(lambda *parts: jnp.concatenate(parts), (best, loss), rest)
+        yield Fit(*every, f"picture {settings.picture}")
 
 
 def count_carved_reports(settings: CarvedSettings) -> int:
@@ -177,9 +176,8 @@ def _settle(logits, added) -> jax.Array:
     """Coverage ``[G, G, G, 1]`` of logits ``[G, G, G, 2]`` and what is added; from 0.1 on where cells count as set."""
     chance, coverage = jax.nn.sigmoid(logits[..., 0] + added), _coverage(logits, added)[0, ..., 0]
     below = np.nextafter(np.float32(_EDGE), np.float32(0.0))
-    return jnp.where(chance > single_view.SET_FROM, jnp.maximum(coverage, _EDGE), jnp.minimum(coverage, below))[
-        ..., None
-    ]
+    is_set = chance > single_view.SET_FROM
+    return jnp.where(is_set, jnp.maximum(coverage, _EDGE), jnp.minimum(coverage, below))[..., None]
 
 
 def _coverage(logits, added) -> jax.Array:
@@ -202,10 +200,11 @@ def _judge(params, config, picture, mask, poses, logits, held, window):
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def _compare(params, config, logits, picture, mask, window, point):
-    """Half the mean square of what a point, whose cells are added to logits, misses."""
-    drawn = _draw(params, config, logits, point, picture, window)
-    return 0.5 * jnp.mean(photometric.differences(*drawn, picture, mask) ** 2)
+def _told(params, config, logits, picture, mask, window, point):
+    """A point, whose cells are added to logits, as a list of one candidate; and half the mean square, as of others."""
+    residuals = photometric.differences(*_draw(params, config, logits, point, picture, window), picture, mask)
+    settled = point.replace(cells=_settle(logits, point.cells))
+    return unknowns.stacked(settled), 0.5 * jnp.mean(residuals**2)[None]
 
 
 def _draw(params, config, logits, point, picture, window):
@@ -215,11 +214,9 @@ def _draw(params, config, logits, point, picture, window):
 
 # --- refinement -------------------------------------------------------------------------------------------------------
 
-_ADAM = optax.scale_by_adam(b1=0.9, b2=0.98)
-
 
 def _moments(point: Unknowns):
-    return _ADAM.init({name: getattr(point, name) for name in _RATES})
+    return MOMENTS.init({name: getattr(point, name) for name in _RATES})
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -245,7 +242,7 @@ def _refine(params, config, logits, deviations, picture, mask, window, seen, sta
         # The usual size of a derivative where there are any: most cells are far from all surfaces.
         usual = jnp.sqrt(jnp.sum(momentum**4) / jnp.maximum(jnp.sum(momentum**2), 1e-30) + 1e-30)
         cells = state.point.cells - rate * _CELL_RATE * jnp.clip(momentum / usual, -_MOST, _MOST)
-        updates, moments = _ADAM.update({name: getattr(gradient, name) for name in _RATES}, state.moments)
+        updates, moments = MOMENTS.update({name: getattr(gradient, name) for name in _RATES}, state.moments)
         moved = {name: getattr(state.point, name) - rate * free[name] * _RATES[name] * updates[name] for name in _RATES}
         point = unknowns.clip(state.point.replace(cells=cells, **moved))
         return _State(point, momentum, moments, best, jnp.minimum(value, state.loss)), None

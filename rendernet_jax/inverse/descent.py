@@ -13,7 +13,7 @@ from rendernet_jax.inverse.candidates import Fit, ranked
 from rendernet_jax.inverse.unknowns import Unknowns
 
 CHUNK = 10  # steps between two reports
-_MOMENTS = optax.scale_by_adam(b1=0.9, b2=0.98)
+MOMENTS = optax.scale_by_adam(b1=0.9, b2=0.98)
 
 
 @flax.struct.dataclass
@@ -36,7 +36,7 @@ def descend(some_steps: Callable, first: Unknowns, free: Unknowns, steps: int, s
         free: 1 for what moves and 0 for what is held, scalars or as one candidate.
     """
     losses = jnp.full(len(first.pose), jnp.inf, jnp.float32)
-    state = State(first, jax.vmap(_MOMENTS.init)(first), first, first, losses)
+    state = State(first, jax.vmap(MOMENTS.init)(first), first, first, losses)
     for done in range(0, steps, CHUNK):
         state = some_steps(state, free, done / steps, 1.0 / steps)
         found = ranked(state.best, state.loss, stage)
@@ -57,7 +57,7 @@ def steps_of_all(loss: Callable, rates: Unknowns, state: State, free: Unknowns, 
             value, gradient = jax.value_and_grad(loss)(state.point, state.first)
             gradient = jax.tree.map(lambda x: jnp.where(jnp.isfinite(x), x, 0.0), gradient)
             choose = lambda new, old: jnp.where(value < state.loss, new, old)  # noqa: E731
-            updates, moments = _MOMENTS.update(gradient, state.moments)
+            updates, moments = MOMENTS.update(gradient, state.moments)
             rate = 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.minimum(done + share * index, 1.0)))
             move = lambda x, update, most, free: x - rate * most * free * update  # noqa: E731
             point = unknowns.clip(jax.tree.map(move, state.point, updates, rates, free))

@@ -11,6 +11,7 @@ import numpy as np
 from rendernet_jax import single_view
 from rendernet_jax.data import shards, single_views
 from rendernet_jax.errors import InputError
+from rendernet_jax.shape_prior import SET_FROM
 from rendernet_jax.single_view import SingleViewConfig
 from rendernet_jax.training.single_view_step import (
     SingleViewRecipe,
@@ -43,12 +44,12 @@ class Samples:
             ``coverage`` uint8 ``[L, G, G, G]`` in 64ths, and set ``cells``, packed, uint8 ``[L, G^3 / 8]``.
         """
         chosen = [(self._views[index], rng.integers(len(self._views[index]))) for index in indices]
-        some = indices[:: len(indices) // carved]
+        grids = self._grids.grids(indices[:: len(indices) // carved])
         return {
             "view": np.stack([views.stored(number) for views, number in chosen]),
             "pose": np.stack([views.poses[number] for views, number in chosen]),
-            "coverage": np.stack([shards.encode_coverage(grid) for grid in self._grids.grids(some)]),
-            "cells": np.stack([np.packbits(self._grids.cells(index)) for index in some]),
+            "coverage": np.stack([shards.encode_coverage(grid) for grid in grids]),
+            "cells": np.stack([np.packbits(grid >= SET_FROM["coverage"]) for grid in grids]),
         }
 
 
@@ -176,9 +177,8 @@ def _judge(params: dict, config: SingleViewConfig, batch: dict) -> dict[str, jax
 
     def overlap(poses):
         chance = jax.nn.sigmoid(single_view.carve(params, config, batch["picture"], seen, poses)[..., 0])
-        return jnp.sum((chance >= single_view.SET_FROM) & cells, (1, 2, 3)) / jnp.sum(
-            (chance >= single_view.SET_FROM) | cells, (1, 2, 3)
-        )
+        carved = chance >= single_view.SET_FROM
+        return jnp.sum(carved & cells, (1, 2, 3)) / jnp.sum(carved | cells, (1, 2, 3))
 
     return {
         "iou": overlap(jnp.take_along_axis(seen.poses, likeliest, axis=1)[:, 0]),
