@@ -47,8 +47,8 @@ _FIX = flags.DEFINE_list("fix", "", "Some of pose,light,albedo,shape,texture: he
 _INIT = flags.DEFINE_string(
     "init",
     None,
-    "JSON file with any of pose, light, albedo, shape, texture alone, each as fit.json has it. A shape is one "
-    "of the prior's, and found through it.",
+    "A fit.json, or a JSON file with any of its pose, light, albedo, shape, texture. A shape is one of the prior's, "
+    "and found through it.",
 )
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for what is found; required.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace a reconstruction that is there already.")

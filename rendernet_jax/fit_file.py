@@ -18,7 +18,7 @@ _LIGHT = ("azimuth_deg", "elevation_deg", "ambient")
 
 
 def read_start(path: str | None, fixed: tuple[str, ...]) -> dict:
-    """Start of a fit from a JSON file with any of the keys :data:`NAMES`, as fit.json has them.
+    """Start of a fit from fit.json, or a JSON file with any of its keys :data:`NAMES`.
 
     Raises:
         InputError: not such a file, an unknown key, a bad value, or an unknown in ``fixed`` that the file lacks.
@@ -38,7 +38,8 @@ def _read_init(path: str) -> dict:
         raise InputError(f"init {path}: expected a JSON object, got {error}; correct the file") from error
     if not isinstance(content, dict):
         raise InputError(f"init {path}: expected a JSON object, got another structure; see fit.json")
-    if unknown := sorted(content.keys() - set(NAMES)):
+    whole = "candidates" in content  # fit.json: what it tells beside the unknowns is left aside
+    if not whole and (unknown := sorted(content.keys() - set(NAMES))):
         raise InputError(f"init {path}: unknown key {unknown[0]!r}; known are {', '.join(NAMES)}; leave it out")
     start = {}
     for name, keys in (("pose", camera.POSE_KEYS), ("light", (*_LIGHT, "intensity"))):

@@ -139,7 +139,8 @@ def config_from_dict(fields: dict) -> PriorConfig:
     try:
         return PriorConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
     except TypeError as error:
-        raise InputError(f"weights: expected those of a shape prior, got others ({error}); use others") from error
+        got = f"a network with the settings {', '.join(map(str, fields))}"
+        raise InputError(f"weights: expected those of a shape prior, got {got}; use others") from error
 
 
 def encode(params: dict, config: PriorConfig, grid: jax.Array) -> jax.Array:

@@ -120,9 +120,8 @@ def config_from_dict(fields: dict) -> SingleViewConfig:
     try:
         return SingleViewConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
     except TypeError as error:
-        raise InputError(
-            f"weights: expected those of a single-view network, got others ({error}); use others"
-        ) from error
+        got = f"a network with the settings {', '.join(map(str, fields))}"
+        raise InputError(f"weights: expected those of a single-view network, got {got}; use others") from error
 
 
 def see(params: dict, config: SingleViewConfig, pictures: jax.Array, dtype=jnp.float32) -> Seen:

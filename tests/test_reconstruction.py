@@ -130,10 +130,12 @@ def test_a_fit_starts_again_from_what_another_found(done, tmp_path):
     found = json.loads((done[0] / "fit.json").read_text())
     file = tmp_path / "init.json"
     file.write_text(json.dumps({name: found[name] for name in ("pose", "light", "albedo")}))
-    start = fit_file.read_start(str(file), ("pose",))
     best = jax.tree.map(lambda x: x[0], candidates())
-    np.testing.assert_allclose(unknowns.from_pose(start["pose"]), best.pose, atol=1e-5)
-    assert start["light"].ambient == pytest.approx(0.25)
+    for path in (file, done[0] / "fit.json"):
+        start = fit_file.read_start(str(path), ("pose",))
+        assert set(start) == {"pose", "light", "albedo"}
+        np.testing.assert_allclose(unknowns.from_pose(start["pose"]), best.pose, atol=1e-5)
+        assert start["light"].ambient == pytest.approx(0.25)
 
 
 def test_an_unknown_shape_is_written_like_a_known_one(given, tmp_path, monkeypatch):

@@ -425,7 +425,7 @@ def test_a_config_that_does_not_fit_itself_is_refused():
 
 
 def test_weights_of_another_network_are_refused(trained, tmp_path):
-    with pytest.raises(InputError, match="expected those of a single-view network"):
+    with pytest.raises(InputError, match="expected those of a single-view network, got .* settings .*stages"):
         weights.load_single_view("compact")
     with pytest.raises(InputError, match="expected those of a shape prior"):
         weights.load_prior(trained[0])
