@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from rendernet_jax import squares
+from rendernet_jax import squares, turns
 from rendernet_jax.carving import Carver
 from rendernet_jax.conv import space_to_depth, upsample
 from rendernet_jax.errors import InputError
@@ -173,12 +173,22 @@ def see_symmetric(params: dict, config: SingleViewConfig, pictures: jax.Array) -
     return both, other
 
 
+def see_turned(params: dict, config: SingleViewConfig, picture: jax.Array) -> tuple[Seen, Seen]:
+    """:func:`see_symmetric` of one picture ``[1, size, size, CHANNELS]``, poses the means over :data:`turns.TURNS`."""
+    both, other = see_symmetric(params, config, turns.turn(picture[0], jnp.asarray(turns.TURNS)))
+    mean = lambda x: jnp.mean(x, axis=0, keepdims=True)  # noqa: E731
+    whole, other = jax.tree.map(lambda x: x[:1], (both, other))
+    poses = turns.turn_back(both.poses, jnp.asarray(turns.TURNS))
+    told = {"log_odds": mean(both.log_odds), "poses": mean(poses), "deviations": mean(both.deviations)}
+    return whole.replace(**told), other
+
+
 def carve_symmetric(
     params: dict, config: SingleViewConfig, pictures: jax.Array, seen: tuple[Seen, Seen], poses: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Chance that cells are set, and coverage, ``[B, G, G, G, 1]`` each, of things that are alike on both sides.
 
-    Pictures and poses as for :func:`carve`; ``seen`` is what :func:`see_symmetric` returned.
+    Pictures and poses as for :func:`carve`; ``seen`` is what :func:`see_symmetric` or :func:`see_turned` returned.
     """
     one = jax.nn.sigmoid(carve(params, config, pictures, seen[0], poses))
     other = jax.nn.sigmoid(carve(params, config, pictures[:, :, ::-1], seen[1], squares.mirror(poses)))

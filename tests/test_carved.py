@@ -62,9 +62,9 @@ def told(sight, params, photo):
 
 
 def look(sight, photo):
-    """What the network sees in a photo, as :func:`single_view.see_symmetric` returns it, and where it looks."""
+    """What the network sees in a photo, as :func:`single_view.see_turned` returns it, and where it looks."""
     crop = squares.crop(*photo, SIGHT.size)[None]
-    return crop, jax.jit(single_view.see_symmetric, static_argnums=1)(*sight, crop), squares.square(photo[1])
+    return crop, jax.jit(single_view.see_turned, static_argnums=1)(*sight, crop), squares.square(photo[1])
 
 
 def is_set(fit) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from rendernet_jax import carving, single_view, squares, weights
+from rendernet_jax import carving, single_view, squares, turns, weights
 from rendernet_jax.camera import Light, Pose, to_camera
 from rendernet_jax.data import shards, single_views
 from rendernet_jax.data.families import make_shape
@@ -225,6 +225,28 @@ def test_a_mirrored_picture_shows_the_mirror_image_from_the_other_side():
         np.testing.assert_allclose(found, expected[:, ::-1], atol=1e-5)
     alone = jax.nn.sigmoid(jax.jit(single_view.carve, static_argnums=1)(params, CONFIG, picture, plain, pose))
     assert np.abs(alone[..., :1] - cells[0]).max() > 1e-4
+
+
+def test_what_is_seen_of_turned_pictures_is_averaged():
+    params = jax.jit(single_view.init, static_argnums=1)(jax.random.key(1), CONFIG)
+    picture = jax.random.uniform(jax.random.key(2), (1, SMALL, SMALL, 2))
+    both, other = jax.jit(single_view.see_turned, static_argnums=1)(params, CONFIG, picture)
+    see = jax.jit(single_view.see_symmetric, static_argnums=1)
+    told = []
+    for number in turns.TURNS[:, None]:
+        one, opposite = see(params, CONFIG, turns.turn(picture[0], number))
+        told.append((one.log_odds, turns.turn_back(one.poses, number), one.deviations))
+        if not number.any():  # what cells are carved of stays that of the picture as it is
+            plain = (one.hidden, one.features, opposite)
+            jax.tree.map(
+                lambda found, wanted: np.testing.assert_allclose(found, wanted, atol=1e-5),
+                (both.hidden, both.features, other),
+                plain,
+            )
+    wanted = (np.mean(np.concatenate(each), axis=0, keepdims=True) for each in zip(*told, strict=True))
+    for found, mean in zip((both.log_odds, both.poses, both.deviations), wanted, strict=True):
+        np.testing.assert_allclose(found, mean, atol=1e-5)
+    assert np.ptp(np.concatenate([poses for _, poses, _ in told])[:, 0, 4]) > 1e-3
 
 
 # --- losses ---------------------------------------------------------------------------------------------------------

@@ -158,7 +158,7 @@ def _look(sight, picture, mask, start: dict) -> _Look:
     return _Look(vectors, told, deviations, _carve(*sight, crop, seen, chosen))
 
 
-_see = jax.jit(single_view.see_symmetric, static_argnums=1)
+_see = jax.jit(single_view.see_turned, static_argnums=1)
 
 
 @functools.partial(jax.jit, static_argnums=1)
