@@ -174,7 +174,10 @@ def see_symmetric(params: dict, config: SingleViewConfig, pictures: jax.Array) -
 
 
 def see_turned(params: dict, config: SingleViewConfig, picture: jax.Array) -> tuple[Seen, Seen]:
-    """:func:`see_symmetric` of one picture ``[1, size, size, CHANNELS]``, poses the means over :data:`turns.TURNS`."""
+    """:func:`see_symmetric` of one picture ``[1, size, size, CHANNELS]``, poses as means over :data:`turns.TURNS`.
+
+    What cells are carved of is that of the picture as it is.
+    """
     both, other = see_symmetric(params, config, turns.turn(picture[0], jnp.asarray(turns.TURNS)))
     mean = lambda x: jnp.mean(x, axis=0, keepdims=True)  # noqa: E731
     whole, other = jax.tree.map(lambda x: x[:1], (both, other))

@@ -48,7 +48,8 @@ def test_poses_are_led_back_to_where_cells_were_seen():
     np.testing.assert_array_equal(before[0], seen[0])
 
 
-def test_turns_are_small_and_the_first_is_none():
+def test_turns_are_small_and_balanced_and_the_first_is_none():
     assert not turns.TURNS[0].any()
-    assert np.abs(turns.TURNS).max(axis=0) == pytest.approx([0.2, 0.05, 0.02, 0.02], abs=0.1)
-    assert len(np.unique(turns.TURNS, axis=0)) == len(turns.TURNS)
+    assert np.abs(turns.TURNS).max(axis=0) == pytest.approx([0.04, 0.02, 0.008, 0.008])
+    assert len(np.unique(turns.TURNS, axis=0)) == len(turns.TURNS) == 17
+    np.testing.assert_allclose(turns.TURNS.mean(axis=0)[[0, 2, 3]], 0.0, atol=1e-7)
