@@ -14,6 +14,7 @@ from rendernet_jax.inverse.unknowns import Unknowns
 
 NAMES = ("pose", "light", "albedo", "shape", "texture")
 _TURNS = 2.0 * math.pi + 1e-3  # radians: angles beyond it are mistaken for degrees, or lose their digits
+_WHOLE = {"pose", "light", "albedo", "candidates"}  # by which fit.json is known
 _LIGHT = ("azimuth_deg", "elevation_deg", "ambient")
 
 
@@ -21,7 +22,8 @@ def read_start(path: str | None, fixed: tuple[str, ...]) -> dict:
     """Start of a fit from fit.json, or a JSON file with any of its keys :data:`NAMES`.
 
     Raises:
-        InputError: not such a file, an unknown key, a bad value, or an unknown in ``fixed`` that the file lacks.
+        InputError: not such a file, an unknown key unless it is fit.json, a bad value, or an unknown in ``fixed`` that
+            the file lacks.
     """
     if unknown := [name for name in fixed if name not in NAMES]:
         raise InputError(f"fix: expected some of {', '.join(NAMES)}, got {unknown[0]!r}; correct the name")
@@ -38,7 +40,7 @@ def _read_init(path: str) -> dict:
         raise InputError(f"init {path}: expected a JSON object, got {error}; correct the file") from error
     if not isinstance(content, dict):
         raise InputError(f"init {path}: expected a JSON object, got another structure; see fit.json")
-    whole = "candidates" in content  # fit.json: what it tells beside the unknowns is left aside
+    whole = content.keys() >= _WHOLE  # fit.json: what it tells beside the unknowns is left aside
     if not whole and (unknown := sorted(content.keys() - set(NAMES))):
         raise InputError(f"init {path}: unknown key {unknown[0]!r}; known are {', '.join(NAMES)}; leave it out")
     start = {}

@@ -1,5 +1,6 @@
 """Parameters of networks as plain nested dicts: the wall behind which Flax NNX modules stand."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -44,6 +45,18 @@ class Wall:
                 f"params: do not fit network {config.name!r}: missing {missing[:5]}, surplus {surplus[:5]}, "
                 f"shape {wrong[:5]}; use the config that was saved with them"
             )
+
+
+def make_config(kind: type, name: str, fields):
+    """A config of one kind of network, "a ..." by name, from JSON values. Raises InputError for others."""
+    known = {field.name for field in dataclasses.fields(kind)}
+    if not isinstance(fields, dict) or (unknown := sorted(fields.keys() - known)):
+        got = f"the settings {', '.join(unknown)}" if isinstance(fields, dict) else "no object"
+        raise InputError(f"weights: expected those of {name}, got {got}; use others")
+    try:
+        return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()})
+    except TypeError as error:
+        raise InputError(f"weights: expected settings as {name} has them, got others ({error}); use others") from error
 
 
 def _leaf_shapes(tree) -> dict[str, tuple]:

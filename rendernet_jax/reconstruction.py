@@ -161,7 +161,9 @@ def _prepare(job: Job) -> _Problem:
     grid, target = jnp.asarray(shape.grid), (photo.picture, photo.mask)
     if job.schedule == "paper":
         if set(start) - {"light"} or job.fixed:
-            raise InputError("schedule: that of the paper starts from a light alone, got more; leave --fix out")
+            raise InputError(
+                "schedule: that of the paper starts from a light alone, got more; leave out the rest, and --fix"
+            )
         known = {"light_elevation": start["light"].elevation} if start else {}
         steps = inverse.fit_2018(params, config, *target, grid, seed=job.seed, **known)
         return _Problem(photo, steps, inverse.ROUNDS, shape, lambda point: grid, network)

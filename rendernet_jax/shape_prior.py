@@ -17,7 +17,7 @@ from flax import nnx
 from rendernet_jax.conv import space_to_depth
 from rendernet_jax.errors import InputError
 from rendernet_jax.layers import Block, Dense, PReLU
-from rendernet_jax.parameters import Wall
+from rendernet_jax.parameters import Wall, make_config
 from rendernet_jax.vector_matrix import Pictures, Profiles, multiply
 
 _NOISE = 0.5  # scale of the latent's noise before training
@@ -136,11 +136,7 @@ shapes, init, bind, check_params = _wall.shapes, _wall.init, _wall.bind, _wall.c
 
 def config_from_dict(fields: dict) -> PriorConfig:
     """Config from JSON values. Raises InputError for unknown keys."""
-    try:
-        return PriorConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
-    except TypeError as error:
-        got = f"a network with the settings {', '.join(map(str, fields))}"
-        raise InputError(f"weights: expected those of a shape prior, got {got}; use others") from error
+    return make_config(PriorConfig, "a shape prior", fields)
 
 
 def encode(params: dict, config: PriorConfig, grid: jax.Array) -> jax.Array:

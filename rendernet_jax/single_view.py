@@ -19,7 +19,7 @@ from rendernet_jax.carving import Carver
 from rendernet_jax.conv import space_to_depth, upsample
 from rendernet_jax.errors import InputError
 from rendernet_jax.layers import Block, Conv, Dense, PReLU
-from rendernet_jax.parameters import Wall
+from rendernet_jax.parameters import Wall, make_config
 
 _ANGLES = 3  # azimuth within the sector, elevation, roll
 # Of logarithm of scale, place to the right, place up, and inverse distance, which together with the angles are what
@@ -117,11 +117,7 @@ shapes, init, bind, check_params = _wall.shapes, _wall.init, _wall.bind, _wall.c
 
 def config_from_dict(fields: dict) -> SingleViewConfig:
     """Config from JSON values. Raises InputError for unknown keys."""
-    try:
-        return SingleViewConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
-    except TypeError as error:
-        got = f"a network with the settings {', '.join(map(str, fields))}"
-        raise InputError(f"weights: expected those of a single-view network, got {got}; use others") from error
+    return make_config(SingleViewConfig, "a single-view network", fields)
 
 
 def see(params: dict, config: SingleViewConfig, pictures: jax.Array, dtype=jnp.float32) -> Seen:
@@ -174,9 +170,9 @@ def see_symmetric(params: dict, config: SingleViewConfig, pictures: jax.Array) -
 
 
 def see_turned(params: dict, config: SingleViewConfig, picture: jax.Array) -> tuple[Seen, Seen]:
-    """:func:`see_symmetric` of one picture ``[1, size, size, CHANNELS]``, poses as means over :data:`turns.TURNS`.
+    """:func:`see_symmetric` of one picture ``[1, size, size, CHANNELS]``, what it tells of poses as means over turns.
 
-    What cells are carved of is that of the picture as it is.
+    These are :data:`rendernet_jax.turns.TURNS`. What cells are carved of is that of the picture as it is.
     """
     both, other = see_symmetric(params, config, turns.turn(picture[0], jnp.asarray(turns.TURNS)))
     mean = lambda x: jnp.mean(x, axis=0, keepdims=True)  # noqa: E731

@@ -1,4 +1,4 @@
-"""One square about an object, turned, moved and grown a little: what a network says of each is as good as of the first.
+"""One square about an object, turned, moved and shrunk a little: what is seen in each is as good as in the first.
 
 The mean of what it says of all is nearer to the truth (Krizhevsky et al. 2012, section 4.1, has the idea for classes).
 A turn is four numbers, as :data:`TURNS` has them; pictures and poses are those of :mod:`rendernet_jax.squares`.
@@ -10,12 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# Radians, logarithm of size, and halves of the side: small, since the network saw what stands upright in the middle.
+# Radians, logarithm of size, and halves of the side: small, since the network saw what stands upright and fills most of
+# the square; never larger, so that nothing is cut off.
 _ANGLE, _SMALLER, _MOVED = 0.04, -0.02, 0.008
 
 
 def _make() -> np.ndarray:
-    """Each change with each of the others, and its opposite: what they do to first order cancels in the mean."""
+    """Each angle and move with its opposite, so that what they do to first order cancels in the mean."""
     every = itertools.product((-_ANGLE, _ANGLE), (0.0, _SMALLER), (-_MOVED, _MOVED), (-_MOVED, _MOVED))
     return np.float32([(0.0, 0.0, 0.0, 0.0), *every])
 

@@ -26,6 +26,7 @@ ORDER = [
     "metrics",
     "shape_prior",
     "squares",
+    "turns",
     "carving",
     "single_view",
     "inverse",

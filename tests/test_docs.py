@@ -118,7 +118,7 @@ def test_python_of_fit_runs(workplace, monkeypatch):
 
     write_photo(workplace / "photo.png")
     save_mesh(workplace / "chair.ply", marching_cubes(read_voxels(workplace / "chair.npz")))
-    monkeypatch.delenv("XLA_FLAGS", raising=False)  # fast programs, and JAX as a reader has it
+    monkeypatch.delenv("XLA_FLAGS", raising=False)  # optimised programs, as readers have them
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     told = '\nprint("azimuth:", float(found.pose.azimuth))\n'  # of the voxels, the mesh, and what is carved
     script = told.join([*python_blocks("fit.md"), ""])

@@ -285,6 +285,7 @@ def test_ten_kills_of_a_fit_change_nothing(given, tmp_path):
         ("{", "expected a JSON object"),
         ("[]", "another structure"),
         ('{"camera": {}}', "unknown key 'camera'"),
+        ('{"candidates": [], "poes": {}}', "unknown key 'candidates'"),
         ('{"pose": {"azimuth": 3}}', "unknown key 'azimuth'"),
         ('{"pose": 3}', "another structure"),
         ('{"pose": {"scale": -1}}', "scale: expected a number above 0"),
