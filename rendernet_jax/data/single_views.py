@@ -12,14 +12,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from rendernet_jax import squares
 from rendernet_jax.camera import Pose
 from rendernet_jax.data import kept_files, references, shards
 from rendernet_jax.data.families import make_shape
 from rendernet_jax.data.meshes import Mesh
-from rendernet_jax.data.raycast import build_scene, camera_axes, direction
+from rendernet_jax.data.raycast import build_scene, camera_axes
 from rendernet_jax.data.tasks import Task
-from rendernet_jax.squares import MARGIN, cut, relative, square, to_square
+from rendernet_jax.squares import MARGIN, cut, square, to_square
 
 SIZE = 192  # pixels on a side
 COUNT = 4  # of each procedural shape
@@ -50,23 +49,6 @@ class Views:
     def stored(self, view: int) -> np.ndarray:
         """The same as it is kept, int8; :data:`LEVELS` stands for 1."""
         return np.frombuffer(zlib.decompress(self.packed[view]), np.int8).reshape(SIZE, SIZE, _CHANNELS)
-
-
-def mirror(view: np.ndarray, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A view ``[SIZE, SIZE, 4]`` and its pose ``[7]`` of the shape mirrored in x."""
-    return view[:, ::-1] * np.float32([1, -1, 1, 1]), squares.mirror(pose)
-
-
-def light(view: np.ndarray, toward: tuple[float, float], ambient: float) -> np.ndarray:
-    """Picture ``[SIZE, SIZE, 2]`` of a view as :func:`rendernet_jax.squares.crop` makes it.
-
-    Args:
-        toward: azimuth and elevation of the light in camera axes, radians.
-        ambient: share of the light that comes from everywhere.
-    """
-    covered, normal = view[..., :1], view[..., 1:]
-    lit = np.maximum(normal @ direction(*toward).astype(np.float32), 0)[..., None]
-    return relative(np.concatenate([covered, ambient * covered + (1.0 - ambient) * lit], axis=-1))
 
 
 def random_view(rng: np.random.Generator) -> Pose:

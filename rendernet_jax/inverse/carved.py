@@ -21,7 +21,7 @@ from rendernet_jax.config import Config
 from rendernet_jax.conv import one_by_one
 from rendernet_jax.inverse import candidates, photometric, unknowns
 from rendernet_jax.inverse.candidates import Fit, crop_both, ranked, surround, take
-from rendernet_jax.inverse.descent import CHUNK, MOMENTS
+from rendernet_jax.inverse.descent import CHUNK, MOMENTS, falling
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.shape_prior import SET_FROM
 from rendernet_jax.single_view import SingleViewConfig
@@ -237,7 +237,7 @@ def _refine(params, config, logits, deviations, picture, mask, window, seen, sta
         gradient = jax.tree.map(lambda x: jnp.where(jnp.isfinite(x), x, 0.0), gradient)
         better = value < state.loss
         best = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.point, state.best)
-        rate = 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.minimum(done + share * index, 1.0)))
+        rate = falling(done + share * index)
         momentum = _INERTIA * state.momentum + (1.0 - _INERTIA) * _smooth(gradient.cells)
         # The usual size of a derivative where there are any: most cells are far from all surfaces.
         usual = jnp.sqrt(jnp.sum(momentum**4) / jnp.maximum(jnp.sum(momentum**2), 1e-30) + 1e-30)

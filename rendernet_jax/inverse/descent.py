@@ -58,7 +58,7 @@ def steps_of_all(loss: Callable, rates: Unknowns, state: State, free: Unknowns, 
             gradient = jax.tree.map(lambda x: jnp.where(jnp.isfinite(x), x, 0.0), gradient)
             choose = lambda new, old: jnp.where(value < state.loss, new, old)  # noqa: E731
             updates, moments = MOMENTS.update(gradient, state.moments)
-            rate = 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.minimum(done + share * index, 1.0)))
+            rate = falling(done + share * index)
             move = lambda x, update, most, free: x - rate * most * free * update  # noqa: E731
             point = unknowns.clip(jax.tree.map(move, state.point, updates, rates, free))
             best = jax.tree.map(choose, state.point, state.best)
@@ -67,6 +67,11 @@ def steps_of_all(loss: Callable, rates: Unknowns, state: State, free: Unknowns, 
         return jax.lax.scan(step, state, jnp.arange(CHUNK, dtype=jnp.float32))[0]
 
     return one_by_one(steps, state)
+
+
+def falling(done: jax.Array) -> jax.Array:
+    """Share of the first rate after a share of the steps is done: half a cosine from 1 to 0."""
+    return 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.minimum(done, 1.0)))
 
 
 def descend_plainly(loss: Callable, rates: Unknowns, starts: Unknowns, steps: int) -> tuple[Unknowns, jax.Array]:
