@@ -29,13 +29,16 @@ class Shapes:
 
         return shape_grids.GridSet(self._collect(output, grid, occupancy), grid)
 
-    def collect_seen(self, output: pathlib.Path, grid: int, occupancy: str) -> tuple:
-        """Those that have views: a ``GridSet``, and of each its ``data.single_views.Views``; kept in OUTPUT/views."""
+    def collect_seen(self, output: pathlib.Path, grid: int, occupancy: str, count: int) -> tuple:
+        """Those that have views: a ``GridSet``, and of each its ``data.single_views.Views``; kept in OUTPUT/views.
+
+        ``count`` is how many views are made of each procedural shape.
+        """
         from rendernet_jax.data import shape_grids, single_views
 
         views = single_views.read_data_sets(_DATA.value)
         if self.asked:
-            views = single_views.make_procedural(self.asked, output / "views", _count_workers()) + views
+            views = single_views.make_procedural(self.asked, output / "views", _count_workers(), count) + views
         shapes = self._collect(output, grid, occupancy)
         seen = [pair for pair in zip(shapes, views, strict=True) if len(pair[1])]
         return shape_grids.GridSet([shape for shape, _ in seen], grid), [views for _, views in seen]

@@ -19,6 +19,7 @@ from ._shapes import find_shapes
 
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the run, required; an interrupted run there goes on.")
 _WEIGHTS = flags.DEFINE_string("weights", None, "Start from these weights (single_view ships, or a run's folder).")
+_VIEWS = flags.DEFINE_integer("views", 4, "Views of each procedural shape; what is shown often is learnt by heart.", 1)
 _STEPS = flags.DEFINE_integer("steps", 4000, "Optimiser steps.", lower_bound=1)
 _BATCH = flags.DEFINE_integer("batch", 48, "Pictures a step, over all devices.", lower_bound=1)
 _RATE = flags.DEFINE_float("rate", 1.2e-3, "Peak learning rate of AdamW.", lower_bound=0.0)
@@ -40,7 +41,7 @@ def main():
 
     warm_start, config = None, SingleViewConfig()
     shapes = find_shapes(config.grid, "coverage", _SEED.value)
-    inputs = dict(shapes.inputs)
+    inputs = {**shapes.inputs, "views": _VIEWS.value}
     if _WEIGHTS.value:
         warm_start, fields = weights.read_params(_WEIGHTS.value)
         if (found := config_from_dict(fields)) != config:
@@ -50,7 +51,7 @@ def main():
     began = time.time()
     scores = train_single_view(
         config,
-        lambda: shapes.collect_seen(output, config.grid, "coverage"),
+        lambda: shapes.collect_seen(output, config.grid, "coverage", _VIEWS.value),
         SingleViewRecipe(steps=_STEPS.value, batch=_BATCH.value, rate=_RATE.value, bf16=_BF16.value, seed=_SEED.value),
         output,
         eval_every=_EVAL_EVERY.value,

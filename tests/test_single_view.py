@@ -127,6 +127,20 @@ def test_kept_views_do_not_depend_on_who_makes_them(tmp_path):
         single_views.make_procedural(tasks[:2], tmp_path / "one", workers=0)
 
 
+def test_more_views_of_a_shape_are_more_poses(tmp_path):
+    tasks, count = procedural_tasks(2, ("stool",)), single_views.COUNT + 2
+    for task, views in zip(tasks, single_views.make_procedural(tasks, tmp_path, 0, count), strict=True):
+        assert len(views) == len(views.poses) == count
+        rng = np.random.default_rng([task.seed, 1])
+        traced = single_views.trace(
+            make_shape(task.family, task.seed), [single_views.random_view(rng) for _ in range(count)], jitter=rng
+        )
+        np.testing.assert_array_equal(views[count - 1], traced[count - 1])
+        np.testing.assert_array_equal(views.poses, traced.poses)
+    with pytest.raises(InputError, match="expected views of the shapes asked for"):
+        single_views.make_procedural(tasks, tmp_path, 0)
+
+
 def test_views_of_data_sets_are_those_that_photos_might_show(tmp_path):
     """Of one shape a usual view, the same upside down, one that shows nothing, and one that shows a part."""
     mesh = make_shape("stool", 3)
@@ -449,7 +463,7 @@ def test_shapes_without_views_are_left_out(tmp_path, monkeypatch, small):
         for blind in range(4):
             views = [nothing if i == blind else something for i in range(4)]
             monkeypatch.setattr(single_views, "read_data_sets", lambda folders, views=views: views)
-            seen, kept = _shapes.Shapes([], shapes, {}).collect_seen(tmp_path, SIDE, "coverage")
+            seen, kept = _shapes.Shapes([], shapes, {}).collect_seen(tmp_path, SIDE, "coverage", 1)
             assert len(seen) == len(kept) == 3 and len(seen.training) and len(seen.validation)
             np.testing.assert_array_equal(seen.grids(range(3)), np.delete(grids, blind, 0))
 

@@ -4,6 +4,7 @@ Normals and coverage are kept, so that one view is seen under many lights.
 """
 
 import dataclasses
+import functools
 import math
 import pathlib
 import zlib
@@ -21,7 +22,7 @@ from rendernet_jax.data.tasks import Task
 from rendernet_jax.squares import MARGIN, cut, square, to_square
 
 SIZE = 192  # pixels on a side
-COUNT = 4  # of each procedural shape
+COUNT = 4  # of each procedural shape, unless told otherwise
 LEVELS = 127  # what stands for 1 in views as they are kept
 _ELEVATION = (-0.4, 1.1)  # radians; how photos show what stands upright: a little from below to steeply from above
 _ROLL = 0.09  # radians, standard deviation
@@ -94,14 +95,14 @@ def _pack(picture: np.ndarray) -> bytes:
 # --- of procedural shapes, and of data sets ---------------------------------------------------------------------------
 
 
-def make_procedural(tasks: Sequence[Task], folder, workers: int) -> list[Views]:
-    """Views of procedural shapes, ``COUNT`` of each; see :func:`rendernet_jax.data.kept_files.make`."""
+def make_procedural(tasks: Sequence[Task], folder, workers: int, count: int = COUNT) -> list[Views]:
+    """Views of procedural shapes, ``count`` of each; see :func:`rendernet_jax.data.kept_files.make`."""
     views = []
-    for arrays in kept_files.make(_Job, tasks, folder, workers, "views"):
+    for arrays in kept_files.make(functools.partial(_Job, count=count), tasks, folder, workers, "views"):
         content, ends = memoryview(arrays["packed"]), arrays["ends"].tolist()
         packed = [content[start:end] for start, end in zip([0, *ends], ends)]
         for number, poses in enumerate(arrays["poses"]):
-            views.append(Views(tuple(packed[number * COUNT : (number + 1) * COUNT]), poses))
+            views.append(Views(tuple(packed[number * count : (number + 1) * count]), poses))
     return views
 
 
@@ -109,13 +110,14 @@ def make_procedural(tasks: Sequence[Task], folder, workers: int) -> list[Views]:
 class _Job:
     path: pathlib.Path
     tasks: tuple[Task, ...]
+    count: int
     key: ClassVar[str] = "poses"
 
     def asked(self) -> list:
-        return [SIZE, COUNT, *(task.name for task in self.tasks)]
+        return [SIZE, self.count, *(task.name for task in self.tasks)]
 
     def make(self) -> dict[str, np.ndarray]:
-        made = [_make(task) for task in self.tasks]
+        made = [_make(task, self.count) for task in self.tasks]
         packed = [each for views in made for each in views.packed]
         return {
             "packed": np.frombuffer(b"".join(packed), np.uint8),
@@ -124,9 +126,9 @@ class _Job:
         }
 
 
-def _make(task: Task) -> Views:
+def _make(task: Task, count: int) -> Views:
     rng = np.random.default_rng([task.seed, 1])
-    poses = [random_view(rng) for _ in range(COUNT)]
+    poses = [random_view(rng) for _ in range(count)]
     return trace(make_shape(task.family, task.seed), poses, jitter=rng)
 
 
