@@ -108,37 +108,25 @@ def test_a_mirrored_view_is_one_of_the_mirrored_shape():
     assert np.mean(np.abs(view - expected[0]) > 0.02) < 0.002 < np.mean(np.abs(view[:, ::-1] - expected[0]) > 0.02)
 
 
-def test_kept_views_do_not_depend_on_who_makes_them(tmp_path):
+@pytest.mark.parametrize("count", [4, 6])
+def test_kept_views_do_not_depend_on_who_makes_them(tmp_path, count):
     tasks = procedural_tasks(3, ("chair", "stool"))
-    made = single_views.make_procedural(tasks, tmp_path / "one", workers=0)
-    again = single_views.make_procedural(tasks, tmp_path / "one", workers=0)
-    elsewhere = single_views.make_procedural(tasks, tmp_path / "two", workers=2)
+    made = single_views.make_procedural(tasks, tmp_path / "one", 0, count)
+    again = single_views.make_procedural(tasks, tmp_path / "one", 0, count)
+    elsewhere = single_views.make_procedural(tasks, tmp_path / "two", 2, count)
     for some in (again, elsewhere):
         assert [views.packed for views in some] == [views.packed for views in made]
         np.testing.assert_array_equal([views.poses for views in some], [views.poses for views in made])
     for task, views in zip(tasks, made, strict=True):
-        assert len(views) == single_views.COUNT
-        rng = np.random.default_rng([task.seed, 1])
-        poses = [single_views.random_view(rng) for _ in range(single_views.COUNT)]
-        traced = single_views.trace(make_shape(task.family, task.seed), poses, jitter=rng)
-        np.testing.assert_array_equal(views[2], traced[2])
-        np.testing.assert_array_equal(views.poses, traced.poses)
-    with pytest.raises(InputError, match="expected views of the shapes asked for, got those of other shapes"):
-        single_views.make_procedural(tasks[:2], tmp_path / "one", workers=0)
-
-
-def test_more_views_of_a_shape_are_more_poses(tmp_path):
-    tasks, count = procedural_tasks(2, ("stool",)), single_views.COUNT + 2
-    for task, views in zip(tasks, single_views.make_procedural(tasks, tmp_path, 0, count), strict=True):
         assert len(views) == len(views.poses) == count
         rng = np.random.default_rng([task.seed, 1])
-        traced = single_views.trace(
-            make_shape(task.family, task.seed), [single_views.random_view(rng) for _ in range(count)], jitter=rng
-        )
+        poses = [single_views.random_view(rng) for _ in range(count)]
+        traced = single_views.trace(make_shape(task.family, task.seed), poses, jitter=rng)
         np.testing.assert_array_equal(views[count - 1], traced[count - 1])
         np.testing.assert_array_equal(views.poses, traced.poses)
-    with pytest.raises(InputError, match="expected views of the shapes asked for"):
-        single_views.make_procedural(tasks, tmp_path, 0)
+    for other in ((tasks[:2], count), (tasks, count - 1)):
+        with pytest.raises(InputError, match="expected views of the shapes asked for, got those of other shapes"):
+            single_views.make_procedural(other[0], tmp_path / "one", 0, other[1])
 
 
 def test_views_of_data_sets_are_those_that_photos_might_show(tmp_path):

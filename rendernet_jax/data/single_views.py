@@ -22,7 +22,6 @@ from rendernet_jax.data.tasks import Task
 from rendernet_jax.squares import MARGIN, cut, square, to_square
 
 SIZE = 192  # pixels on a side
-COUNT = 4  # of each procedural shape, unless told otherwise
 LEVELS = 127  # what stands for 1 in views as they are kept
 _ELEVATION = (-0.4, 1.1)  # radians; how photos show what stands upright: a little from below to steeply from above
 _ROLL = 0.09  # radians, standard deviation
@@ -95,7 +94,7 @@ def _pack(picture: np.ndarray) -> bytes:
 # --- of procedural shapes, and of data sets ---------------------------------------------------------------------------
 
 
-def make_procedural(tasks: Sequence[Task], folder, workers: int, count: int = COUNT) -> list[Views]:
+def make_procedural(tasks: Sequence[Task], folder, workers: int, count: int) -> list[Views]:
     """Views of procedural shapes, ``count`` of each; see :func:`rendernet_jax.data.kept_files.make`."""
     views = []
     for arrays in kept_files.make(functools.partial(_Job, count=count), tasks, folder, workers, "views"):
