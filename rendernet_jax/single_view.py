@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from rendernet_jax import squares, turns
+from rendernet_jax.camera import half_turn
 from rendernet_jax.carving import Carver
 from rendernet_jax.conv import space_to_depth, upsample
 from rendernet_jax.errors import InputError
@@ -172,14 +173,28 @@ def see_symmetric(params: dict, config: SingleViewConfig, pictures: jax.Array) -
 def see_turned(params: dict, config: SingleViewConfig, picture: jax.Array) -> tuple[Seen, Seen]:
     """:func:`see_symmetric` of one picture ``[1, size, size, CHANNELS]``, what it tells of poses as means over turns.
 
-    These are :data:`rendernet_jax.turns.TURNS`. What cells are carved of is that of the picture as it is.
+    These are :data:`rendernet_jax.turns.TURNS`. What cells are carved of is that of the picture as it is. Poses are
+    blended (:func:`blend`).
     """
     both, other = see_symmetric(params, config, turns.turn(picture[0], jnp.asarray(turns.TURNS)))
     mean = lambda x: jnp.mean(x, axis=0, keepdims=True)  # noqa: E731
     whole, other = jax.tree.map(lambda x: x[:1], (both, other))
     poses = turns.turn_back(both.poses, jnp.asarray(turns.TURNS))
-    told = {"log_odds": mean(both.log_odds), "poses": mean(poses), "deviations": mean(both.deviations)}
-    return whole.replace(**told), other
+    log_odds = mean(both.log_odds)
+    poses, deviations = blend(log_odds, mean(poses)), mean(both.deviations)
+    return whole.replace(log_odds=log_odds, poses=poses, deviations=deviations), other
+
+
+def blend(log_odds: jax.Array, poses: jax.Array) -> jax.Array:
+    """Of each sector's pose ``[B, N, 7]`` and those of the two next to it, the mean by their chances.
+
+    A sector's own pose stays on its side of the edge, since it was learnt of views in that sector alone; where both
+    sides are likely, the truth is to be expected between them.
+    """
+    around = lambda x: jnp.stack([jnp.roll(x, step, axis=1) for step in (1, 0, -1)], axis=-1)  # noqa: E731
+    shares, off = jax.nn.softmax(around(log_odds), axis=-1), around(poses) - poses[..., None]
+    off = off.at[:, :, 0].set(half_turn(off[:, :, 0]))
+    return poses + jnp.einsum("bnk,bnpk->bnp", shares, off, precision="highest")
 
 
 def carve_symmetric(

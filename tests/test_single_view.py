@@ -262,10 +262,25 @@ def test_what_is_seen_of_turned_pictures_is_averaged():
                 (both.hidden, both.features, other),
                 plain,
             )
-    wanted = (np.mean(np.concatenate(each), axis=0, keepdims=True) for each in zip(*told, strict=True))
-    for found, mean in zip((both.log_odds, both.poses, both.deviations), wanted, strict=True):
-        np.testing.assert_allclose(found, mean, atol=1e-5)
+    log_odds, poses, deviations = (np.mean(np.concatenate(each), 0, keepdims=True) for each in zip(*told, strict=True))
+    np.testing.assert_allclose(both.log_odds, log_odds, atol=1e-5)
+    np.testing.assert_allclose(both.deviations, deviations, atol=1e-5)
+    np.testing.assert_allclose(both.poses, single_view.blend(log_odds, poses), atol=1e-5)
     assert np.ptp(np.concatenate([poses for _, poses, _ in told])[:, 0, 4]) > 1e-3
+
+
+def test_poses_of_sectors_that_touch_are_blended():
+    """Azimuths of 8 sectors, in eighths of a turn; the first and the last are as likely."""
+    azimuths = np.float32([0.4, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.6]) * (math.pi / 4)
+    poses = np.zeros((1, 8, 7), np.float32)
+    poses[0, :, 0], poses[0, :, 5] = azimuths, np.arange(8)
+    log_odds = np.float32([[0.0, -30.0, 2.0, math.log(3.0) + 2.0, -30.0, -30.0, -30.0, 0.0]])
+    blended = np.asarray(jax.jit(single_view.blend)(log_odds, poses))
+    np.testing.assert_allclose(blended[0, 0, [0, 5]], [0.0, 3.5], atol=1e-5)
+    np.testing.assert_allclose(blended[0, 7, [0, 5]], [2 * math.pi, 3.5], atol=1e-5)
+    np.testing.assert_allclose(blended[0, 2, [0, 5]], [2.75 * math.pi / 4, 2.75], atol=1e-5)
+    np.testing.assert_allclose(blended[0, 3, [0, 5]], blended[0, 2, [0, 5]], atol=1e-5)
+    np.testing.assert_array_equal(blended[0, :, [1, 2, 3, 4, 6]], 0)
 
 
 # --- losses ---------------------------------------------------------------------------------------------------------
