@@ -114,6 +114,21 @@ def test_light_is_told_from_the_normals_of_a_ball():
     np.testing.assert_array_equal(kept, np.asarray([0.1, 0.2, 0.3], np.float32))
 
 
+def test_light_on_few_faces_is_refined_from_several_directions():
+    """Of these faces the best of the directions that are tried leads to a light that is 27 degrees off."""
+    rng = np.random.default_rng(35)
+    faces = rng.normal(size=(4, 3)) + [0, 0, 1.5]
+    faces /= np.linalg.norm(faces, axis=1, keepdims=True)
+    normal = np.repeat(faces[np.repeat(range(4), (50, 8, 4, 2))].astype(np.float32)[:, None], 64, axis=1)
+    light = Light(rng.uniform(-1, 1), rng.uniform(-0.3, 1.2), 0.1, 0.9)
+    toward = np.asarray(camera.direction(light.azimuth, light.elevation))
+    assert (faces @ toward > 0).sum() == 3  # which tell a direction
+    picture = (0.1 + 0.9 * np.maximum(normal @ toward, 0))[..., None].astype(np.float32)
+    found, white = photometric.fit_light(normal, np.ones((64, 64, 1), np.float32), picture, starts=8)
+    assert light_angle(unknowns.to_light(found), light) < 0.1
+    np.testing.assert_allclose(white, 1, atol=1e-6)
+
+
 # --- silhouettes ------------------------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ import optax
 from rendernet_jax import shading
 from rendernet_jax.camera import direction
 from rendernet_jax.config import Config
+from rendernet_jax.conv import one_by_one
 from rendernet_jax.inverse import least_squares, unknowns
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.rendering import render_buffers
@@ -123,20 +124,27 @@ def judge(
     return point, 0.5 * jnp.mean(residuals**2)
 
 
-def fit_light(normal, weight, picture, light=None) -> tuple[jax.Array, jax.Array]:
+def fit_light(normal, weight, picture, light=None, starts: int = 1) -> tuple[jax.Array, jax.Array]:
     """Light vector ``[3]`` and albedo ``[C]`` that draw normals ``[S, S, 3]`` most like a picture ``[S, S, C]``.
 
-    Directions over the sphere are tried one by one, and the best is refined. If a white object with the usual ambient
-    light explains the picture about as well as any, that is what it is. A network's normals are far off where parts are
-    thin: pixels count by Cauchy's loss. A light that is given is kept, and the albedo found for it.
+    Directions over the sphere are tried one by one, and the best ``starts`` of them refined: where few faces are lit,
+    many suit the largest, and from some of those no way leads down to what suits all. If a white object with the usual
+    ambient light explains the picture about as well as any, that is what it is. A network's normals are far off where
+    parts are thin: pixels count by Cauchy's loss. A light that is given is kept, and the albedo found for it.
     """
     white, trust = jnp.asarray(False), weight
     if light is None:
         every = -(-picture.shape[0] // _LOOKED_AT)
         some = [x[::every, ::every] for x in (normal, weight[..., 0], picture)]
-        found, white = _search_light(*some)
-        for doubt in _DOUBTS:
-            found = _settle_light(*some, found, white, doubt)
+        begun, white = _search_light(*some, starts)
+
+        def settle(found):
+            for doubt in _DOUBTS:
+                found, cost = _settle_light(*some, found, white, doubt)
+            return found, cost
+
+        every_found, costs = one_by_one(settle, begun)
+        found = every_found[jnp.argmin(costs)]
         light = found[:3]
         residuals = found[3] * _shade(normal, light) - jnp.mean(picture, axis=-1)
         trust = weight / (1.0 + (residuals / _DOUBTS[-1]) ** 2)[..., None]
@@ -150,10 +158,10 @@ def _shade(normal, light) -> jax.Array:
     return shading.phong(normal[None], jnp.ones_like(normal[None, ..., :1]), unknowns.to_light(light[None]))[0, ..., 0]
 
 
-def _search_light(normal, covered, picture) -> tuple[jax.Array, jax.Array]:
-    """Light vector and lightness ``[4]``, and whether the object passes for white; pixels count by ``covered [S, S]``.
+def _search_light(normal, covered, picture, starts: int) -> tuple[jax.Array, jax.Array]:
+    """The best light vectors, with lightness, ``[starts, 4]``, and whether the object passes for white.
 
-    For each direction brightness is linear in ambient light and intensity.
+    Pixels count by ``covered [S, S]``. For each direction brightness is linear in ambient light and intensity.
     """
     azimuth, elevation = unknowns.sphere(_LIGHTS)
     lit = jnp.maximum(jnp.einsum("ijc,lc->lij", normal, direction(azimuth, elevation)), 0.0)
@@ -177,19 +185,20 @@ def _search_light(normal, covered, picture) -> tuple[jax.Array, jax.Array]:
     ambient = jnp.maximum((bb * ya - ab * yb) / determinant, 0.0)
     intensity = jnp.maximum((yb - ab * ambient) / jnp.maximum(bb, 1e-6), 0.0)
     gain = aa * ambient**2 + 2 * ab * ambient * intensity + bb * intensity**2 - 2 * (ya * ambient + yb * intensity)
-    free, plain = jnp.argmin(gain), error(AMBIENT, 1.0 - AMBIENT)
-    least = error(ambient, intensity)[free] + jnp.sum(covered * brightness**2)
+    plain = error(AMBIENT, 1.0 - AMBIENT)
+    least = error(ambient, intensity)[jnp.argmin(gain)] + jnp.sum(covered * brightness**2)
     as_white = jnp.min(plain) + jnp.sum(covered[..., None] * picture**2) / picture.shape[-1]
     white = as_white <= _AS_GOOD * least + _NOISE**2 * every
     doubted = jnp.log1p(((AMBIENT + (1.0 - AMBIENT) * lit - brightness[None]) / _DOUBTS[0]) ** 2)
-    best = jnp.where(white, jnp.argmin(sums(doubted)), free)
+    _, best = jax.lax.top_k(-jnp.where(white, sums(doubted), gain), starts)
     scale = jnp.maximum(ambient + intensity, 1e-6)[best]
     share, lightness = jnp.where(white, AMBIENT, ambient[best] / scale), jnp.where(white, 1.0, scale)
-    return jnp.stack([azimuth[best], elevation[best], share, lightness]), white
+    told = jnp.broadcast_arrays(azimuth[best], elevation[best], share, lightness)
+    return jnp.stack(told, axis=-1), white
 
 
-def _settle_light(normal, covered, picture, start, white, doubt: float) -> jax.Array:
-    """Light vector and lightness ``[4]``, refined; of a white object's the direction alone."""
+def _settle_light(normal, covered, picture, start, white, doubt: float) -> tuple[jax.Array, jax.Array]:
+    """Light vector and lightness ``[4]``, refined, of a white object's the direction alone; and what it costs."""
     brightness = jnp.mean(picture, axis=-1)
 
     area = jnp.sum(covered)
@@ -207,7 +216,7 @@ def _settle_light(normal, covered, picture, start, white, doubt: float) -> jax.A
 
     free = jnp.ones(4).at[2:].set(jnp.where(white, 0.0, 1.0))
     project = lambda vector: vector.at[2].set(jnp.clip(vector[2], 0.0, 1.0))  # noqa: E731
-    return least_squares.minimise(linearise, start, _LIGHT_STEPS, project, free)[0]
+    return least_squares.minimise(linearise, start, _LIGHT_STEPS, project, free)
 
 
 def _robust(residuals):

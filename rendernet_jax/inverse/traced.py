@@ -15,7 +15,8 @@ from rendernet_jax.voxels import Window
 
 # Pixels of a mesh across whose edges normals differ so much that their mean is shorter than this count for little.
 _ONE_FACE, _EDGES = 0.98, 0.01
-_LIT = 256  # pixels on a side, at most, of the pictures that tell the light
+_LIT = 256  # pixels on a side, at most, of the pictures that tell the light,
+_STARTS = 4  # directions that it is refined from
 _MARGIN = 1.25  # of the window about the object, its width
 # Pictures in which poses move, coarse to fine: pixels on a side at most, about, and drawings compared. Edges of parts
 # that are thinner than a pixel's share of the error are met from further away in coarse ones.
@@ -127,7 +128,7 @@ _loss = jax.jit(photometric.mean_loss)
 @jax.jit
 def _light_surface(normal, weight, picture, held):
     """Light and albedo that suit a surface, by the weights of its pixels."""
-    light, albedo = photometric.fit_light(normal, weight, picture, held["light"])
+    light, albedo = photometric.fit_light(normal, weight, picture, held["light"], _STARTS)
     albedo = albedo if held["albedo"] is None else held["albedo"]
     return light, jnp.clip(albedo, *unknowns.ALBEDO)
 
