@@ -143,8 +143,8 @@ def fit_light(normal, weight, picture, light=None, starts: int = 1) -> tuple[jax
                 found, cost = _settle_light(*some, found, white, doubt)
             return found, cost
 
-        every_found, costs = one_by_one(settle, begun)
-        found = every_found[jnp.argmin(costs)]
+        settled, costs = one_by_one(settle, begun)
+        found = settled[jnp.argmin(costs)]
         light = found[:3]
         residuals = found[3] * _shade(normal, light) - jnp.mean(picture, axis=-1)
         trust = weight / (1.0 + (residuals / _DOUBTS[-1]) ** 2)[..., None]
