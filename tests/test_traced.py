@@ -52,6 +52,25 @@ def test_poses_become_exact(family):
     assert losses[0] < 2e-4 and losses[0] < 0.1 * losses[1]
 
 
+def test_what_meets_is_looked_at_once():
+    """Of two candidates that coarse pictures lead to one pose, fine ones are drawn as of one."""
+    mesh, fine = make_shape("animal", 9_000_002), []
+    surface = surface_of(mesh)
+
+    def watch(pose, window, size, *samples):
+        fine.append(size > 64)
+        return surface(pose, window, size, *samples)
+
+    photo = reference_pictures(build_scene(mesh), POSE, LIGHT, 128, ("phong", "mask"), supersample=4)
+    off, counts = np.float32([0.03, 0.02, -0.02, 0.01, 0.01, -0.01, 0.0]), []
+    for found in (candidates_at(off, [np.pi, *[0] * 6]), candidates_at(off, -off)):
+        fine.clear()
+        settled, losses = traced.settle(watch, found, photo["phong"], photo["mask"], FREE, True)
+        counts.append(sum(fine))
+        assert angle_between(unknowns.to_pose(settled.pose[np.argmin(losses)]), camera.broadcast(POSE)) < 0.3
+    assert counts[1] < 1.3 * counts[0], counts
+
+
 def test_what_is_held_stays():
     held = {"light": jnp.asarray([1.5, 0.1, 0.3]), "albedo": jnp.asarray([0.6])}
     found = candidates_at([0.03, *[0] * 6]).replace(light=held["light"][None], albedo=held["albedo"][None])

@@ -91,18 +91,18 @@ def trace(
     return {name: makers[name]().astype(np.float32, copy=False) for name in channels}
 
 
-def surface_of(mesh: Mesh) -> Callable[[Pose, Window, int], tuple[np.ndarray, np.ndarray]]:
-    """What a mesh shows: ``(pose, window, size)`` -> normals ``[size, size, 3]`` and mask ``[size, size, 1]``.
+def surface_of(mesh: Mesh) -> Callable[[Pose, Window, int, int], tuple[np.ndarray, np.ndarray]]:
+    """What a mesh shows: ``(pose, window, size, samples)`` -> normals ``[size, size, 3]`` and mask ``[size, size, 1]``.
 
-    The pose has no batch axes; normals and mask are those of :func:`trace`, float32, each pixel from 3 x 3 sub-samples:
-    so fine, that they change smoothly with the pose.
+    The pose has no batch axes; normals and mask are those of :func:`trace`, float32, each pixel from ``samples`` x
+    ``samples`` sub-samples, by default three: so fine, that they change smoothly with the pose.
     """
     scene = build_scene(mesh)
 
-    def surface(pose: Pose, window: Window, size: int) -> tuple[np.ndarray, np.ndarray]:
+    def surface(pose: Pose, window: Window, size: int, samples: int = 3) -> tuple[np.ndarray, np.ndarray]:
         half = 0.5 * float(window.extent)
         square = (float(window.left) + half, float(window.top) - half, half)
-        traced = trace(scene, pose, size, ("normal", "mask"), supersample=3, window=square)
+        traced = trace(scene, pose, size, ("normal", "mask"), supersample=samples, window=square)
         return traced["normal"], traced["mask"]
 
     return surface

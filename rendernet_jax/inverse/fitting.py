@@ -18,6 +18,7 @@ from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.voxels import Window
 
 _COARSE, _FINE = 32, 48  # sides of silhouettes
+_SCANNED = (16, _COARSE)  # of those by which starts are placed, and compared
 # Of every so many directions, starts are rolled so, too, radians: most things in photos stand about upright.
 _ROLLED, _ROLLS = 4, (-0.35, 0.35)
 # Inverse distances of the first starts. Silhouettes that are coarse, or of what is small, hardly tell them and leave
@@ -36,7 +37,7 @@ _TURNS = tuple(math.radians(turn) for turn in (60, 90, 120, 180, 240, 270, 300))
 _TOLD = 5  # different candidates that are left when the network has judged them
 _CLOSE = 1.2  # times the least loss: what has more at one size is not looked at again at the next
 _CHUNK = 4  # steps of refinement between two reports, or fewer; each begins with one linearisation more
-_BEFORE_TRACING = 4  # of those steps, at most, where ray tracing follows
+_BEFORE_TRACING = (96, 4)  # pixels and such steps, at most, where ray tracing follows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,9 +50,9 @@ class Settings:
     candidates: tuple[int, ...] = (3, 2)  # how many are refined at each of them; after the first, close ones alone
 
     def before_tracing(self) -> "Settings":
-        """A few steps at the first size: where a mesh is given, what is ray traced of it does the rest better."""
-        steps = (min(self.steps[0], _BEFORE_TRACING),)
-        return dataclasses.replace(self, sizes=self.sizes[:1], steps=steps, candidates=self.candidates[:1])
+        """A few steps in a small picture: where a mesh is given, what is ray traced of it does the rest better."""
+        size, steps = map(min, _BEFORE_TRACING, (self.sizes[0], self.steps[0]))
+        return dataclasses.replace(self, sizes=(size,), steps=(steps,), candidates=self.candidates[:1])
 
 
 def fit(params: dict, config: Config, picture, mask, grid, settings: Settings = Settings(), **given) -> Fit:
@@ -120,10 +121,11 @@ def fit_steps(
         start: ``pose``, ``light`` or ``albedo`` to begin with (:class:`Pose`, :class:`Light`, ``[C]``); nothing is
             searched if it holds a pose.
         fixed: names out of these three that stay as ``start`` gives them.
-        surface: ``(pose, window, size)`` -> normals in camera axes ``[size, size, 3]`` and covered fraction
-            ``[size, size, 1]`` of the shape's mesh, as :func:`rendernet_jax.data.references.surface_of` returns it.
-            Refinement through the network then ends with the first size: what is ray traced of the mesh makes poses
-            exact, tells light and albedo, and compares the candidates, see :mod:`rendernet_jax.inverse.traced`.
+        surface: ``(pose, window, size, samples)`` -> normals in camera axes ``[size, size, 3]`` and covered fraction
+            ``[size, size, 1]`` of the shape's mesh, from so many sub-samples on a pixel's side, as
+            :func:`rendernet_jax.data.references.surface_of` returns it. Refinement through the network then ends with
+            a small picture: what is ray traced of the mesh makes poses exact, tells light and albedo, and compares the
+            candidates, see :mod:`rendernet_jax.inverse.traced`.
 
     Yields:
         the candidates after each stage, the best first; in the end different poses, with losses that can be compared.
@@ -235,8 +237,9 @@ def _scan(grid, mask, window, starts, rolls):
     angles = jnp.concatenate([jnp.stack(jnp.broadcast_arrays(*some), axis=-1) for some in angles])
     vectors = jnp.zeros((len(_DISTANCES), len(angles), 7)).at[..., :3].set(angles).at[..., 3:6].set(placed)
     vectors = vectors.at[..., 6].set(jnp.asarray(_DISTANCES)[:, None]).reshape(-1, 7)
-    small = crop(mask, window, _COARSE, 0.0)[..., 0]
-    return silhouette.search(silhouette.opaque(grid, _COARSE), small, vectors, window)
+    cells, small = zip(*((silhouette.opaque(grid, side), crop(mask, window, side, 0.0)[..., 0]) for side in _SCANNED))
+    vectors = silhouette.place(cells[0], small[0], vectors, window)
+    return vectors, silhouette.compare(cells[1], small[1], vectors, window)
 
 
 @functools.partial(jax.jit, static_argnames=("size", "steps"))

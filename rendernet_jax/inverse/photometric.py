@@ -16,11 +16,11 @@ from rendernet_jax.voxels import Window
 
 MASK = 0.5  # what the mask counts for beside the picture
 HUBER = 0.15  # residuals beyond it count by their size, not its square: shadows, texture, what no model knows
-_LIGHTS = 400  # directions that are tried,
-_LOOKED_AT = 128  # in pictures of no more than this many rows and columns
-# Brightness: what pixels differ by more than this says little of the light. Wide at first, since a narrow loss
-# would follow any few pixels that agree.
-_DOUBTS = (0.08, 0.02)
+_LIGHTS = 400  # directions that are tried
+# Rows and columns, at most, of the pictures in which they are tried and the best refined, and the best of those made
+# exact; and brightness: what pixels of each differ by more than this says little of the light. Wide at first, since a
+# narrow loss would follow any few pixels that agree.
+_LOOKED_AT, _DOUBTS = (64, 128), (0.08, 0.02)
 _LIGHT_STEPS = 8
 AMBIENT = 0.1  # share of the light that is expected to come from everywhere
 # What departures from that share, and from a white object, count for: a light that falls on surfaces of few directions
@@ -127,24 +127,19 @@ def judge(
 def fit_light(normal, weight, picture, light=None, starts: int = 1) -> tuple[jax.Array, jax.Array]:
     """Light vector ``[3]`` and albedo ``[C]`` that draw normals ``[S, S, 3]`` most like a picture ``[S, S, C]``.
 
-    Directions over the sphere are tried one by one, and the best ``starts`` of them refined: where few faces are lit,
-    many suit the largest, and from some of those no way leads down to what suits all. If a white object with the usual
-    ambient light explains the picture about as well as any, that is what it is. A network's normals are far off where
-    parts are thin: pixels count by Cauchy's loss. A light that is given is kept, and the albedo found for it.
+    Directions over the sphere are tried one by one, the best ``starts`` of them refined, and the best of those made
+    exact: where few faces are lit, many suit the largest, and from some of those no way leads down to what suits all.
+    If a white object with the usual ambient light explains the picture about as well as any, that is what it is. A
+    network's normals are far off where parts are thin: pixels count by Cauchy's loss. A light that is given is kept,
+    and the albedo found for it.
     """
     white, trust = jnp.asarray(False), weight
     if light is None:
-        every = -(-picture.shape[0] // _LOOKED_AT)
-        some = [x[::every, ::every] for x in (normal, weight[..., 0], picture)]
-        begun, white = _search_light(*some, starts)
-
-        def settle(found):
-            for doubt in _DOUBTS:
-                found, cost = _settle_light(*some, found, white, doubt)
-            return found, cost
-
-        settled, costs = one_by_one(settle, begun)
-        found = settled[jnp.argmin(costs)]
+        spaces = [-(-picture.shape[0] // size) for size in _LOOKED_AT]
+        few, some = ([x[::space, ::space] for x in (normal, weight[..., 0], picture)] for space in spaces)
+        begun, white = _search_light(*few, starts)
+        settled, costs = one_by_one(lambda one: _settle_light(*few, one, white, _DOUBTS[0]), begun)
+        found, _ = _settle_light(*some, settled[jnp.argmin(costs)], white, _DOUBTS[1])
         light = found[:3]
         residuals = found[3] * _shade(normal, light) - jnp.mean(picture, axis=-1)
         trust = weight / (1.0 + (residuals / _DOUBTS[-1]) ** 2)[..., None]

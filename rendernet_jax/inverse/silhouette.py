@@ -28,7 +28,13 @@ def silhouette(grid: jax.Array, pose: Pose, size: int, window: Window | None = N
 def search(
     grid: jax.Array, mask: jax.Array, starts: jax.Array, window: Window | None = None
 ) -> tuple[jax.Array, jax.Array]:
-    """Scale and translate every start so that its silhouette has the mask's area and centroid, and compare.
+    """:func:`place` every start, and :func:`compare` its silhouette: pose vectors ``[N, 7]``, and losses ``[N]``."""
+    placed = place(grid, mask, starts, window)
+    return placed, compare(grid, mask, placed, window)
+
+
+def place(grid: jax.Array, mask: jax.Array, starts: jax.Array, window: Window | None = None) -> jax.Array:
+    """Scale and translate every start so that its silhouette has the mask's area and centroid.
 
     Args:
         grid: opacities ``[1, X, Y, Z, 1]``.
@@ -37,7 +43,7 @@ def search(
         window: what the mask shows of the frame; all of it if None.
 
     Returns:
-        the pose vectors moved so, and the mean squared difference of each silhouette ``[N]``.
+        the pose vectors moved so ``[N, 7]``.
     """
     size = mask.shape[0]
     wanted = _moments(mask[None], window)
@@ -48,11 +54,11 @@ def search(
         offset = wanted[1] - ratio[:, None] * (found[1] - starts[:, 4:6])
         moved = jnp.concatenate([starts[:, :3], scale[:, None], offset, starts[:, 6:]], axis=-1)
         starts = unknowns.clip_pose(moved)
-    return starts, compare(grid, mask, starts, window)
+    return starts
 
 
 def compare(grid: jax.Array, mask: jax.Array, vectors: jax.Array, window: Window | None = None) -> jax.Array:
-    """Mean squared difference ``[N]`` of the silhouettes at N pose vectors from the mask; see :func:`search`."""
+    """Mean squared difference ``[N]`` of the silhouettes at N pose vectors from the mask; see :func:`place`."""
     difference = silhouette(grid, unknowns.to_pose(vectors), mask.shape[0], window) - mask[None]
     return jnp.mean(difference**2, axis=(1, 2))
 

@@ -177,7 +177,7 @@ def _colours(params, config, vectors):
 def _place(prior, prior_config, mask, latent, poses):
     """Poses whose silhouettes have a mask's place and size."""
     grid = voxels(prior, prior_config, latent)
-    return silhouette.search(silhouette.opaque(grid, _COARSE), mask, poses)[0]
+    return silhouette.place(silhouette.opaque(grid, _COARSE), mask, poses)
 
 
 def _look(params, config, grid, pose, size):

@@ -9,19 +9,20 @@ import numpy as np
 import scipy.optimize
 
 from rendernet_jax.inverse import photometric, unknowns
-from rendernet_jax.inverse.candidates import crop_pixels, surround
+from rendernet_jax.inverse.candidates import crop_pixels, different, surround
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.voxels import Window
 
 # Pixels of a mesh across whose edges normals differ so much that their mean is shorter than this count for little.
 _ONE_FACE, _EDGES = 0.98, 0.01
-_LIT = 256  # pixels on a side, at most, of the pictures that tell the light,
-_STARTS = 4  # directions that it is refined from
+_LIT, _USED = 256, 128  # pixels on a side, at most, of the pictures that tell the light, and how many of those are used
+_STARTS = 8  # directions that it is refined from
 _MARGIN = 1.25  # of the window about the object, its width
 # Pictures in which poses move, coarse to fine: pixels on a side at most, about, and drawings compared. Edges of parts
 # that are thinner than a pixel's share of the error are met from further away in coarse ones.
 _SIZES, _TRIALS = (32, 160), (10, 6)
-_PIXELS = 0.7  # by how much, about, things move on a side for central differences
+_PIXELS = 2.0  # by how much, about, things move on a side for central differences: by less, and sampling drowns them;
+_SAMPLES = 2  # on a pixel's side in them, which take most of the time
 _LEAST_GAIN = 1e-3  # share of the loss, by less than which poses are not moved further
 _HOPELESS = 3.0  # times the least loss: what has more in coarse pictures is not looked at in fine ones
 
@@ -30,7 +31,7 @@ def settle(surface: Callable, found: Unknowns, picture, mask, held: dict, moving
     """Candidates ``[K, ...]`` in the poses, and with the lights and albedos, in which a surface is most like a picture.
 
     Args:
-        surface: ``(pose, window, size)`` -> normals and covered fraction; see :func:`inverse.fit_steps`.
+        surface: ``(pose, window, size, samples)`` -> normals and covered fraction; see :func:`inverse.fit_steps`.
         found: where to begin.
         picture, mask: ``[S, S, C]`` and ``[S, S, 1]``, those of the frame.
         held: ``light`` and ``albedo``, None unless given.
@@ -47,14 +48,15 @@ def settle(surface: Callable, found: Unknowns, picture, mask, held: dict, moving
         found = relight(found, chosen)
         found = _move(surface, found, chosen, seen, trials)
         losses = _assess(surface, found, chosen, seen)
-        chosen = chosen[losses <= _HOPELESS * losses.min()]
-    found = relight(found, everyone)
+        apart = different(found.pose[chosen], losses, len(chosen))  # several may have met
+        chosen = chosen[apart[losses[apart] <= _HOPELESS * losses.min()]]
+    found = relight(found, chosen)
     return found, jnp.asarray(_assess(surface, found, everyone, shown[-1]))
 
 
-def _draw(surface: Callable, vector, window: Window, size: int) -> tuple[np.ndarray, np.ndarray]:
+def _draw(surface: Callable, vector, window: Window, size: int, samples: int = 3) -> tuple[np.ndarray, np.ndarray]:
     """Normals and covered fraction of a pose vector ``[7]``; nothing is covered outside the frame."""
-    normal, covered = surface(_to_pose(jnp.asarray(vector, jnp.float32)), window, size)
+    normal, covered = surface(_to_pose(jnp.asarray(vector, jnp.float32)), window, size, samples)
     middles = (np.arange(size) + 0.5) * (float(window.extent) / size)
     inside = [np.abs(axis) < 1.0 for axis in (float(window.top) - middles, float(window.left) + middles)]
     return normal, covered * (inside[0][:, None] & inside[1][None])[..., None]
@@ -71,8 +73,15 @@ def _relight(surface: Callable, found: Unknowns, chosen, shown: tuple, held: dic
         normal, covered = _draw(surface, found.pose[index], window, len(picture))
         edges = np.linalg.norm(normal, axis=-1, keepdims=True) < _ONE_FACE
         weight = mask * covered * np.where(edges | (covered < 1.0), _EDGES, 1.0)
-        lights[index], albedos[index] = _light_surface(normal, weight, picture, held)
+        lights[index], albedos[index] = _light_surface(*map(_thin_out, (normal, weight, picture)), held)
     return found.replace(light=jnp.asarray(lights), albedo=jnp.asarray(albedos))
+
+
+def _thin_out(image: np.ndarray) -> np.ndarray:
+    """Some rows and columns of an image ``[S, S, C]``, filled up with zeros to one size: programs are compiled once."""
+    apart = -(-len(image) // _USED)
+    image = image[::apart, ::apart]
+    return np.pad(image, (*((0, _USED - len(image)),) * 2, (0, 0)))
 
 
 def _move(surface: Callable, found: Unknowns, chosen, shown: tuple, trials: int) -> Unknowns:
@@ -86,11 +95,12 @@ def _move(surface: Callable, found: Unknowns, chosen, shown: tuple, trials: int)
     steps = _PIXELS * 2.0 / len(picture) * np.array([1.0, 1.0, 1.0, 1.0, reach, reach, 3.0])
     poses = np.array(found.pose)
     for index in chosen:
-        residuals = functools.partial(_differ, surface, found.light[index], found.albedo[index], shown)
+        differ = functools.partial(_differ, surface, found.light[index], found.albedo[index], shown)
+        derive = functools.partial(_differentiate, functools.partial(differ, samples=_SAMPLES), steps)
         poses[index] = scipy.optimize.least_squares(
-            residuals,
+            differ,
             np.clip(poses[index], *unknowns.BOUNDS),
-            functools.partial(_differentiate, residuals, steps),
+            derive,
             unknowns.BOUNDS,
             ftol=_LEAST_GAIN,
             x_scale=steps,
@@ -107,10 +117,10 @@ def _assess(surface: Callable, found: Unknowns, chosen, shown: tuple) -> np.ndar
     return np.asarray([_loss(_differ(surface, light, albedo, shown, pose)) for light, albedo, pose in points])
 
 
-def _differ(surface: Callable, light, albedo, shown: tuple, vector) -> np.ndarray:
+def _differ(surface: Callable, light, albedo, shown: tuple, vector, samples: int = 3) -> np.ndarray:
     """Residuals of what is drawn of a surface in a pose vector ``[7]``, float64."""
     picture, mask, window = shown
-    normal, covered = _draw(surface, vector, window, len(picture))
+    normal, covered = _draw(surface, vector, window, len(picture), samples)
     return np.asarray(_residuals(normal, covered, light, albedo, picture, mask), np.float64)
 
 
