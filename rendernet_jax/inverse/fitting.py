@@ -17,8 +17,7 @@ from rendernet_jax.inverse.candidates import Fit, crop, crop_both, different, pi
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.voxels import Window
 
-_COARSE, _FINE = 32, 48  # sides of silhouettes
-_SCANNED = (16, _COARSE)  # of those by which starts are placed, and compared
+_PLACED, _COARSE, _FINE = 16, 32, 48  # sides of silhouettes: by the first, starts are placed alone
 # Of every so many directions, starts are rolled so, too, radians: most things in photos stand about upright.
 _ROLLED, _ROLLS = 4, (-0.35, 0.35)
 # Inverse distances of the first starts. Silhouettes that are coarse, or of what is small, hardly tell them and leave
@@ -237,9 +236,9 @@ def _scan(grid, mask, window, starts, rolls):
     angles = jnp.concatenate([jnp.stack(jnp.broadcast_arrays(*some), axis=-1) for some in angles])
     vectors = jnp.zeros((len(_DISTANCES), len(angles), 7)).at[..., :3].set(angles).at[..., 3:6].set(placed)
     vectors = vectors.at[..., 6].set(jnp.asarray(_DISTANCES)[:, None]).reshape(-1, 7)
-    cells, small = zip(*((silhouette.opaque(grid, side), crop(mask, window, side, 0.0)[..., 0]) for side in _SCANNED))
-    vectors = silhouette.place(cells[0], small[0], vectors, window)
-    return vectors, silhouette.compare(cells[1], small[1], vectors, window)
+    both = lambda side: (silhouette.opaque(grid, side), crop(mask, window, side, 0.0)[..., 0])  # noqa: E731
+    vectors = silhouette.place(*both(_PLACED), vectors, window)
+    return vectors, silhouette.compare(*both(_COARSE), vectors, window)
 
 
 @functools.partial(jax.jit, static_argnames=("size", "steps"))
