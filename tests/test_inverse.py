@@ -190,7 +190,14 @@ def test_a_window_shows_the_object_twice_as_wide_and_poses_stay_those_of_the_fra
     np.testing.assert_allclose(candidates.crop(mask, candidates.surround(large), 64, 0.0), resize(mask, 64), atol=1e-5)
 
 
-def test_search_finds_a_small_object(bracket):
+@pytest.fixture
+def few(monkeypatch):
+    """A search that refines a third of what others do, or half: it must find what they find."""
+    for name, less in {"_KEPT": (16, 4), "_MOVED": 1, "_TWINS": (1, 3)}.items():
+        monkeypatch.setattr(fitting, name, less)
+
+
+def test_search_finds_a_small_object(bracket, few):
     """Of 26 pixels: near enough for refinement through the network."""
     pose = Pose(0.6, 0.4, 0.1, 0.2, (0.5, -0.4, 0.0), 0.15)
     mask = silhouettes(bracket, pose, 256)[0][..., None]
@@ -200,7 +207,7 @@ def test_search_finds_a_small_object(bracket):
     assert angle_between(found, pose) < 8 and found.scale == pytest.approx(0.2, rel=0.05)
 
 
-def test_search_finds_a_large_object_between_near_and_far(bracket):
+def test_search_finds_a_large_object_between_near_and_far(bracket, few):
     pose = Pose(0.6, 0.4, 0.1, 1.0, (0.0, 0.0, 0.0), 0.15)
     mask = silhouettes(bracket, pose, 256)[0][..., None]
     vectors, losses = fitting.search_by_silhouette(bracket, mask, candidates.surround(mask), 64)
@@ -208,7 +215,7 @@ def test_search_finds_a_large_object_between_near_and_far(bracket):
     assert angle_between(found, pose) < 4 and found.scale == pytest.approx(1.0, rel=0.05)
 
 
-def test_search_finds_a_near_view(bracket):
+def test_search_finds_a_near_view(bracket, few):
     """What ends about as near as it was ends with a lower loss and nearer to the truth than the others."""
     pose = Pose(0.6, 0.3, 0.1, 0.9, (0.05, -0.1, 0.0), 0.4)
     mask = silhouettes(bracket, pose, 256)[0][..., None]
@@ -217,6 +224,33 @@ def test_search_finds_a_near_view(bracket):
     same = np.abs(np.asarray(vectors)[:, 6] - 0.4) < 0.1
     assert same.any() and not same.all()
     assert same[np.argmin(losses)] and off[same].min() < min(3.0, off[~same].min())
+
+
+def test_a_search_twice_as_thorough_keeps_twice_as_many(bracket, monkeypatch):
+    """All that are refined in parts come back, each with its own loss; and from there the object is turned about."""
+    monkeypatch.setattr(fitting, "_KEPT", (2, 1))
+    monkeypatch.setattr(fitting, "_MOVED", 1)
+    monkeypatch.setattr(fitting, "_TWINS", (1, 3))
+    pose = Pose(0.6, 0.4, 0.0, 0.9, (0.05, -0.1, 0.0), 0.2)
+    mask = silhouettes(bracket, pose, 64)[0][..., None]
+    window = candidates.surround(mask)
+    vectors, losses = fitting.search_by_silhouette(bracket, mask, window, 8, 2)
+    assert len(vectors) == len(losses) == 2 * 1 + 1 + 3
+    small = candidates.crop(mask, window, 48, 0.0)[..., 0]
+    compare = jax.jit(lambda vectors: silhouette.compare(silhouette.opaque(bracket, 48), small, vectors, window))
+    np.testing.assert_allclose(losses, 0.5 * compare(vectors), rtol=1e-3, atol=1e-6)
+    turned = fitting._turned(bracket, mask, window, unknowns.from_pose(pose))
+    turns = np.degrees(np.asarray(turned)[:, 0] - 0.6)
+    assert len(turned) == 7 and np.abs(turns - [60, 90, 120, 180, 240, 270, 300]).max() < 45
+
+
+def test_a_start_away_from_the_mask_is_refused(params, bracket):
+    mask = np.zeros((64, 64, 1), np.float32)
+    mask[40:60, 4:24] = 1.0  # below, on the left
+    away = {"pose": Pose(0.6, 0.4, 0.0, 0.2, (0.7, 0.7, 0.0))}
+    for more in ({"fixed": ("pose",)}, {}, {"surface": lambda *_: pytest.fail("looked at")}):
+        with pytest.raises(InputError, match="start: expected a pose at which the object meets the mask, got .* 0.0%"):
+            fit(params, CONFIG, mask, mask, bracket, start=away, **more)
 
 
 def test_refinement_by_silhouette_recovers_a_pose(bracket):
@@ -297,29 +331,41 @@ def test_light_of_a_mesh_is_told_from_its_own_normals(params):
 
 
 @pytest.mark.parametrize(
-    ("losses", "expected"),
+    ("losses", "refined", "searches"),
     [
-        ([1e-4, 1.1e-4, 9e-4], [3, 2]),
-        ([1e-4, 1.3e-4, 1.4e-4], [3, 1]),
-        ([1.0, 1.1, 9.0], [3, 2, 3, 2, 3, 2]),  # so unlike the picture that all is done once more, and turned
+        ([1e-4, 1.1e-4, 9e-4], [3, 2], ["search"]),
+        ([1e-4, 1.3e-4, 1.4e-4], [3, 1], ["search"]),
+        # So unlike the picture that all is done once more, twice as thoroughly, and turned.
+        ([1.0, 1.1, 9.0], [3, 2, 3, 2, 3, 2], ["search", "search 2", "turned"]),
     ],
 )
-def test_only_close_poses_are_refined_again(params, monkeypatch, losses, expected):
+def test_only_close_poses_are_refined_again(params, monkeypatch, losses, refined, searches):
     """Within a fifth of the best loss at one size, and no more of them than the settings say."""
-    counts = []
+    counts, searched = [], []
+    poses = jnp.zeros((8, 7)).at[:, 0].set(jnp.arange(8.0)).at[:, 6].set(0.15)
+
+    def search(grid, mask, window, starts, *thorough):
+        searched.append(" ".join(map(str, ("search", *thorough))))
+        return poses, jnp.zeros(8)
+
+    def turn(*_):
+        searched.append("turned")
+        return poses
 
     def refine(params, config, grid, picture, mask, found, free, steps, window):
         counts.append(len(found.pose))
         return found, jnp.asarray(losses[: len(found.pose)])
 
+    monkeypatch.setattr(fitting, "search_by_silhouette", search)
+    monkeypatch.setattr(fitting, "_turned", turn)
     monkeypatch.setattr(fitting, "_refine", refine)
     mask = np.zeros((SIZE, SIZE, 1), np.float32)
     mask[SIZE // 4 : -SIZE // 4, SIZE // 4 : -SIZE // 4] = 1.0
     grid = np.zeros((1, SIZE, SIZE, SIZE, 1), np.float32)
     grid[:, 2:-2, 2:-2, 2:-2] = 1.0
-    settings = fitting.Settings(starts=8, sizes=(16, 32), steps=(2, 2), candidates=(3, 2))
+    settings = fitting.Settings(sizes=(16, 32), steps=(2, 2), candidates=(3, 2))
     fit(params, CONFIG, mask, mask, grid, settings)
-    assert counts == expected
+    assert (counts, searched) == (refined, searches)
 
 
 def test_a_surface_shows_a_window_of_what_the_frame_shows():

@@ -117,13 +117,15 @@ def test_albedo_before_training_is_about_the_voxels_colour(params):
 def test_derivative_of_a_picture_by_the_vector_is_its_slope(params):
     vector, direction = jax.random.normal(jax.random.key(2), (2, 1, VECTOR))
 
+    @jax.jit
+    @jax.value_and_grad
     def energy(vector):
         grid = rendering.textured(params, CONFIG, jnp.asarray(ball()), vector)
         return jnp.mean(rendering.render(params, CONFIG, grid, POSE, size=32, output="colour") ** 2)
 
-    slope = float(jnp.vdot(jax.grad(energy)(vector), direction))
+    slope = float(jnp.vdot(energy(vector)[1], direction))
     step = 0.05
-    difference = float(energy(vector + step * direction) - energy(vector - step * direction)) / (2 * step)
+    difference = float(energy(vector + step * direction)[0] - energy(vector - step * direction)[0]) / (2 * step)
     assert slope == pytest.approx(difference, rel=0.03)
 
 
@@ -239,7 +241,7 @@ def target(params, prior):
     return rendering.shade(CONFIG, buffers, Light(azimuth=0.5, elevation=0.4), "colour")[0], buffers["mask"][0]
 
 
-FEW = TextureSettings(azimuths=4, sizes=(16, 32), steps=(20, 20), candidates=(3, 1))
+FEW = TextureSettings(azimuths=4, sizes=(16, 32), steps=(20, 10), candidates=(2, 1))
 
 
 @pytest.mark.optax
@@ -249,7 +251,7 @@ def test_a_fit_descends_and_holds_what_is_fixed(params, prior, target):
         params, CONFIG, prior, *target, FEW, start={"texture": held}, fixed=("albedo", "texture")
     )
     told = list(steps)
-    assert [found.stage for found in told] == ["search", *["picture 16"] * 2, *["picture 32"] * 2]
+    assert [found.stage for found in told] == ["search", "picture 16", "picture 16", "picture 32"]
     np.testing.assert_array_equal(told[-1].best.texture, held)
     np.testing.assert_array_equal(told[-1].best.albedo, jnp.ones(3))
     assert told[2].losses[0] <= told[1].losses[0]
@@ -267,7 +269,7 @@ def test_a_free_texture_draws_the_picture_better_than_the_mean_one(params, prior
 
 @pytest.mark.optax
 def test_the_schedule_of_2018_keeps_the_light_s_elevation(params, prior, target):
-    found = fit_textured_2018(params, CONFIG, prior, *target, light_elevation=0.4, rounds=2, steps=5)
+    found = fit_textured_2018(params, CONFIG, prior, *target, light_elevation=0.4, rounds=2, steps=2)
     assert float(found.best.light[1]) == pytest.approx(0.4)
     assert np.isfinite(found.losses).all() and len(found.losses) == 6
 

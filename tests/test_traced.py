@@ -52,6 +52,27 @@ def test_poses_become_exact(family):
     assert losses[0] < 2e-4 and losses[0] < 0.1 * losses[1]
 
 
+def test_light_is_told_by_every_pixel_of_what_is_small():
+    """Of at most half of a large picture's rows directions are tried by half: of a small one none is left out."""
+    rng = np.random.default_rng(0)
+    for size, apart, side in ((32, 1, 64), (64, 1, 64), (96, 1, 128), (160, 2, 128), (288, 3, 128)):
+        image = rng.random((size, size, 2), np.float32)
+        kept, some = image[::apart, ::apart], traced._thin_out(image)
+        assert some.shape == (side, side, 2)
+        np.testing.assert_array_equal(some[: len(kept), : len(kept)], kept)
+        assert some.sum() == pytest.approx(kept.sum(), rel=1e-4)
+
+
+def test_losses_of_what_is_given_up_are_those_of_its_best_light():
+    """What is left behind in coarse pictures is lit as well as what is not: its loss can be compared."""
+    mesh = make_shape("animal", 9_000_002)
+    found, losses = settle(mesh, candidates_at([0] * 7, [2.5, *[0] * 6]))
+    again, alike = settle(mesh, found, moving=False)
+    np.testing.assert_allclose(found.light, again.light, atol=1e-5)
+    np.testing.assert_allclose(losses, alike, rtol=1e-4)
+    assert losses[1] > 5 * losses[0]
+
+
 def test_what_meets_is_looked_at_once():
     """Of two candidates that coarse pictures lead to one pose, fine ones are drawn as of one."""
     mesh, fine = make_shape("animal", 9_000_002), []

@@ -95,7 +95,7 @@ def surface_of(mesh: Mesh) -> Callable[[Pose, Window, int, int], tuple[np.ndarra
     """What a mesh shows: ``(pose, window, size, samples)`` -> normals ``[size, size, 3]`` and mask ``[size, size, 1]``.
 
     The pose has no batch axes; normals and mask are those of :func:`trace`, float32, each pixel from ``samples`` x
-    ``samples`` sub-samples, by default three: so fine, that they change smoothly with the pose.
+    ``samples`` sub-samples, by default three.
     """
     scene = build_scene(mesh)
 

@@ -33,6 +33,7 @@ _TWINS = (2, 3)  # of this many of the best poses, this many turns of the object
 # leave. And by what, radians, the best is turned after that: tables and stools look much alike from several sides.
 _UNLIKE_DRAWN, _UNLIKE_TRACED, _AGAIN = 6e-4, 4e-4, 2
 _TURNS = tuple(math.radians(turn) for turn in (60, 90, 120, 180, 240, 270, 300))
+_LEAST_MET = 0.01  # share of the mask that an object covers in a pose that is given: from none no way leads to it
 _TOLD = 5  # different candidates that are left when the network has judged them
 _CLOSE = 1.2  # times the least loss: what has more at one size is not looked at again at the next
 _CHUNK = 4  # steps of refinement between two reports, or fewer; each begins with one linearisation more
@@ -178,8 +179,6 @@ def _improve(params, config, grid, drawn, window, settings: Settings, held: dict
     found, losses = judge_all(params, config, grid, *drawn[0], poses, held, window)
     chosen = pick(found.pose, losses, _TOLD)
     found = Fit(*take((found, losses), chosen), "judge")
-    if not np.isfinite(found.losses[0]):
-        raise InputError("start: expected a pose at which the object meets the mask, got none; correct it")
     yield found
     for size, seen, steps, count in zip(settings.sizes, drawn, settings.steps, settings.candidates, strict=True):
         if found.stage != "judge":
@@ -198,6 +197,12 @@ def _first_poses(grid, mask, window, settings: Settings, start: dict, fixed: tup
     if "pose" not in start:
         return search_by_silhouette(grid, mask, window, settings.starts)[0]
     poses = unknowns.from_pose(start["pose"])[None]
+    met = float(_met(grid, mask, window, poses))
+    if not met >= _LEAST_MET:
+        raise InputError(
+            f"start: expected a pose at which the object meets the mask, got one at which it covers {met:.1%} of it; "
+            "correct the pose"
+        )
     return poses if "pose" in fixed else _refine_by_silhouette(grid, mask, window, poses, _FINE, _STEPS[1])[0]
 
 
@@ -247,6 +252,14 @@ def _refine_by_silhouette(grid, mask, window, vectors, size: int, steps: int):
     free = jnp.ones(7).at[6].set(told)
     cells, small = silhouette.opaque(grid, size), crop(mask, window, size, 0.0)[..., 0]
     return one_by_one(lambda vector: silhouette.refine(cells, small, vector, free, steps, window), vectors)
+
+
+@jax.jit
+def _met(grid, mask, window, vectors):
+    """Share of a mask that the object covers in a pose vector ``[1, 7]``."""
+    cells, small = silhouette.opaque(grid, _COARSE), crop(mask, window, _COARSE, 0.0)[..., 0]
+    covered = silhouette.silhouette(cells, unknowns.to_pose(vectors), _COARSE, window)[0]
+    return jnp.sum(covered * small) / jnp.sum(small)
 
 
 @jax.jit

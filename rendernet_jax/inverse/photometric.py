@@ -161,7 +161,7 @@ def _search_light(normal, covered, picture, starts: int) -> tuple[jax.Array, jax
     azimuth, elevation = unknowns.sphere(_LIGHTS)
     lit = jnp.maximum(jnp.einsum("ijc,lc->lij", normal, direction(azimuth, elevation)), 0.0)
     brightness = jnp.mean(picture, axis=-1)
-    every = jnp.maximum(jnp.sum(covered), 1.0)  # the object may miss the mask
+    every = jnp.maximum(jnp.sum(covered), 1e-3)  # the object may miss the mask
     sums = lambda *factors: jnp.einsum(",".join(["lij"] * len(factors)) + ",ij->l", *factors, covered)  # noqa: E731
     one, two = sums(lit), sums(lit, lit)
     bright, bright_lit = jnp.sum(covered * brightness), sums(lit * brightness[None])

@@ -15,7 +15,8 @@ from rendernet_jax.voxels import Window
 
 # Pixels of a mesh across whose edges normals differ so much that their mean is shorter than this count for little.
 _ONE_FACE, _EDGES = 0.98, 0.01
-_LIT, _USED = 256, 128  # pixels on a side, at most, of the pictures that tell the light, and how many of those are used
+# Pixels on a side, about, at most, of the pictures that tell the light; and of what is used of small and large ones.
+_LIT, _USED = 256, (64, 128)
 _STARTS = 8  # directions that it is refined from
 _MARGIN = 1.25  # of the window about the object, its width
 # Pictures in which poses move, coarse to fine: pixels on a side at most, about, and drawings compared. Edges of parts
@@ -50,7 +51,7 @@ def settle(surface: Callable, found: Unknowns, picture, mask, held: dict, moving
         losses = _assess(surface, found, chosen, seen)
         apart = different(found.pose[chosen], losses, len(chosen))  # several may have met
         chosen = chosen[apart[losses[apart] <= _HOPELESS * losses.min()]]
-    found = relight(found, chosen)
+    found = relight(found, everyone)  # losses of what was given up on the way are told, too
     return found, jnp.asarray(_assess(surface, found, everyone, shown[-1]))
 
 
@@ -78,10 +79,15 @@ def _relight(surface: Callable, found: Unknowns, chosen, shown: tuple, held: dic
 
 
 def _thin_out(image: np.ndarray) -> np.ndarray:
-    """Some rows and columns of an image ``[S, S, C]``, filled up with zeros to one size: programs are compiled once."""
-    apart = -(-len(image) // _USED)
+    """Some rows and columns of an image ``[S, S, C]``, filled up with zeros to one of two sizes.
+
+    A program is compiled for each. Of large pictures directions are tried with half of the rows and columns
+    (:func:`photometric.fit_light`), and those of small ones all count.
+    """
+    apart = -(-len(image) // _USED[-1])
     image = image[::apart, ::apart]
-    return np.pad(image, (*((0, _USED - len(image)),) * 2, (0, 0)))
+    side = next(size for size in _USED if len(image) <= size)
+    return np.pad(image, (*((0, side - len(image)),) * 2, (0, 0)))
 
 
 def _move(surface: Callable, found: Unknowns, chosen, shown: tuple, trials: int) -> Unknowns:
