@@ -226,11 +226,9 @@ def test_search_finds_a_near_view(bracket, few):
     assert same[np.argmin(losses)] and off[same].min() < min(3.0, off[~same].min())
 
 
-def test_a_search_twice_as_thorough_keeps_twice_as_many(bracket, monkeypatch):
+def test_a_search_twice_as_thorough_keeps_twice_as_many(bracket, few, monkeypatch):
     """All that are refined in parts come back, each with its own loss; and from there the object is turned about."""
     monkeypatch.setattr(fitting, "_KEPT", (2, 1))
-    monkeypatch.setattr(fitting, "_MOVED", 1)
-    monkeypatch.setattr(fitting, "_TWINS", (1, 3))
     pose = Pose(0.6, 0.4, 0.0, 0.9, (0.05, -0.1, 0.0), 0.2)
     mask = silhouettes(bracket, pose, 64)[0][..., None]
     window = candidates.surround(mask)

@@ -53,7 +53,7 @@ def test_poses_become_exact(family):
 
 
 def test_light_is_told_by_every_pixel_of_what_is_small():
-    """Of at most half of a large picture's rows directions are tried by half: of a small one none is left out."""
+    """Of small pictures no row is left out, of large ones as few as there may be; zeros fill both up."""
     rng = np.random.default_rng(0)
     for size, apart, side in ((32, 1, 64), (64, 1, 64), (96, 1, 128), (160, 2, 128), (288, 3, 128)):
         image = rng.random((size, size, 2), np.float32)

@@ -241,23 +241,27 @@ def _scan(grid, mask, window, starts, rolls):
     angles = jnp.concatenate([jnp.stack(jnp.broadcast_arrays(*some), axis=-1) for some in angles])
     vectors = jnp.zeros((len(_DISTANCES), len(angles), 7)).at[..., :3].set(angles).at[..., 3:6].set(placed)
     vectors = vectors.at[..., 6].set(jnp.asarray(_DISTANCES)[:, None]).reshape(-1, 7)
-    both = lambda side: (silhouette.opaque(grid, side), crop(mask, window, side, 0.0)[..., 0])  # noqa: E731
-    vectors = silhouette.place(*both(_PLACED), vectors, window)
-    return vectors, silhouette.compare(*both(_COARSE), vectors, window)
+    vectors = silhouette.place(*_shrink(grid, mask, window, _PLACED), vectors, window)
+    return vectors, silhouette.compare(*_shrink(grid, mask, window, _COARSE), vectors, window)
 
 
 @functools.partial(jax.jit, static_argnames=("size", "steps"))
 def _refine_by_silhouette(grid, mask, window, vectors, size: int, steps: int):
     told = jnp.where(window.extent >= _LARGE, 1.0, 0.0) if size == _FINE else 0.0
     free = jnp.ones(7).at[6].set(told)
-    cells, small = silhouette.opaque(grid, size), crop(mask, window, size, 0.0)[..., 0]
+    cells, small = _shrink(grid, mask, window, size)
     return one_by_one(lambda vector: silhouette.refine(cells, small, vector, free, steps, window), vectors)
+
+
+def _shrink(grid, mask, window, side: int):
+    """Opacities ``[1, side, side, side, 1]`` of a grid, and what a window shows of a mask, ``[side, side]``."""
+    return silhouette.opaque(grid, side), crop(mask, window, side, 0.0)[..., 0]
 
 
 @jax.jit
 def _met(grid, mask, window, vectors):
     """Share of a mask that the object covers in a pose vector ``[1, 7]``."""
-    cells, small = silhouette.opaque(grid, _COARSE), crop(mask, window, _COARSE, 0.0)[..., 0]
+    cells, small = _shrink(grid, mask, window, _COARSE)
     covered = silhouette.silhouette(cells, unknowns.to_pose(vectors), _COARSE, window)[0]
     return jnp.sum(covered * small) / jnp.sum(small)
 
