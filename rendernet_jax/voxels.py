@@ -66,13 +66,18 @@ def camera_grid(grid: jax.Array, pose: Pose, shape: tuple[int, int, int], window
     """
 
     def one(grid, pose, window):
-        x, y, _ = frame_axes(shape, window)
-        broadcast = lambda r: jnp.broadcast_to(r[..., 0], shape[:2]).astype(jnp.float32)  # noqa: E731
-        origin, direction = camera.rays(x, y, pose)
-        direction = [step * window.depth for step in direction]
-        return _sample(shape[2], grid, *jax.tree.map(broadcast, (origin, direction)))
+        return sample(shape[2], grid, *frame_rays(shape, pose, window))
 
     return over_poses(one, grid, pose, window)
+
+
+def frame_rays(shape: tuple[int, int, int], pose: Pose, window: Window) -> tuple[list[jax.Array], list[jax.Array]]:
+    """Columns of a camera grid in the object frame: what :func:`sample` takes, of one pose and one window."""
+    x, y, _ = frame_axes(shape, window)
+    broadcast = lambda r: jnp.broadcast_to(r[..., 0], shape[:2]).astype(jnp.float32)  # noqa: E731
+    origin, direction = camera.rays(x, y, pose)
+    direction = [step * window.depth for step in direction]
+    return jax.tree.map(broadcast, (origin, direction))
 
 
 def over_poses(function, grid: jax.Array, pose: Pose, window: Window | None = None):
@@ -114,14 +119,14 @@ def _depths(depth):
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _sample(depth, grid, origin, direction):
+def sample(depth, grid, origin, direction):
     """Grid ``[X, Y, Z, C]`` at ``origin + q_z * direction`` (components ``[H, W]``), ``[H, W, D, C]``.
 
     The derivative is our own: XLA's adds each sample to the grid in eight passes, and by position it goes through as
     many intermediate pictures.
     """
 
-    def sample(volume):
+    def along(volume):
         index = _index(depth, grid.shape, origin, direction)
         return map_coordinates(volume, index, order=1, mode="constant")
 
@@ -131,7 +136,7 @@ def _sample(depth, grid, origin, direction):
     def one(volume):
         nothing = jnp.float32(jnp.nan) * somewhere * volume[0, 0, 0]  # varies over what devices the inputs vary
         return jax.lax.cond(
-            jnp.isfinite(somewhere), functools.partial(sample, volume), lambda: jnp.broadcast_to(nothing, shape)
+            jnp.isfinite(somewhere), functools.partial(along, volume), lambda: jnp.broadcast_to(nothing, shape)
         )
 
     # A branch, above all because XLA's CPU backend would merge the sampling into each reader of the camera grid, and so
@@ -140,10 +145,10 @@ def _sample(depth, grid, origin, direction):
     return jnp.stack([one(grid[..., c]) for c in range(grid.shape[3])], axis=-1)
 
 
-@functools.partial(_sample.defjvp, symbolic_zeros=True)
+@functools.partial(sample.defjvp, symbolic_zeros=True)
 def _sample_jvp(depth, primals, tangents):
     is_zero = lambda x: isinstance(x, SymbolicZero)  # noqa: E731
-    result = _sample(depth, *primals)
+    result = sample(depth, *primals)
     total = jnp.zeros_like(result)
     if not is_zero(tangents[0]):
         total += _derivative_by_grid(depth, primals, tangents[0])
@@ -159,8 +164,8 @@ def _derivative_by_grid(depth, primals, tangent):
     _, *rays = primals
     bands = math.gcd(rays[0][0].shape[0], _BANDS)
     split = jax.tree.map(lambda r: r.reshape(bands, -1, r.shape[1]), rays)
-    sample = functools.partial(_gather_windows, depth, tangent.shape, _surround(tangent))
-    sampled = one_by_one(jax.checkpoint(sample, prevent_cse=False), split)
+    gather = functools.partial(_gather_windows, depth, tangent.shape, _surround(tangent))
+    sampled = one_by_one(jax.checkpoint(gather, prevent_cse=False), split)
     return sampled.reshape(*rays[0][0].shape, depth, tangent.shape[3])
 
 

@@ -42,9 +42,15 @@ class Fit:
         return unknowns.to_light(self.best.light)
 
 
+# Both by NumPy: JAX would compile a program for each number of candidates.
 def take(candidates, index):
     """Some of the candidates, or one: every array indexed along its first axis."""
-    return _take(candidates, np.arange(len(jax.tree.leaves(candidates)[0]))[index])
+    return jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[index]), candidates)
+
+
+def join(*lists):
+    """Several lists of candidates as one: arrays one after the other along their first axes."""
+    return jax.tree.map(lambda *parts: jnp.asarray(np.concatenate(parts)), *lists)
 
 
 def ranked(candidates: Unknowns, losses, stage: str) -> Fit:
@@ -183,5 +189,4 @@ def given(start: dict) -> dict:
 
 # --- compiled as a whole: alone each operation would be a program to compile ------------------------------------------
 
-_take = jax.jit(lambda candidates, index: jax.tree.map(lambda x: x[index], candidates))
 _rotations = jax.jit(lambda vectors: rotation(unknowns.to_pose(vectors)))

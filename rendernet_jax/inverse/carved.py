@@ -20,7 +20,7 @@ from rendernet_jax.camera import half_turn
 from rendernet_jax.config import Config
 from rendernet_jax.conv import one_by_one
 from rendernet_jax.inverse import candidates, photometric, unknowns
-from rendernet_jax.inverse.candidates import Fit, crop_both, ranked, surround, take
+from rendernet_jax.inverse.candidates import Fit, crop_both, join, ranked, surround, take
 from rendernet_jax.inverse.descent import CHUNK, MOMENTS, falling
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.shape_prior import SET_FROM
@@ -123,7 +123,7 @@ def fit_carved_steps(
         )  # fmt: skip
         best, loss = _told(params, config, logits, *drawn, window, state.best)
         loss = area * loss - _VIEW * look.log_odds[chosen]
-        every = jax.tree.map(lambda *parts: jnp.concatenate(parts), (best, loss), rest)
+        every = join((best, loss), rest)
         yield Fit(*every, f"picture {settings.picture}")
 
 

@@ -13,7 +13,7 @@ from rendernet_jax.config import Config
 from rendernet_jax.conv import one_by_one
 from rendernet_jax.errors import InputError
 from rendernet_jax.inverse import candidates, photometric, silhouette, traced, unknowns
-from rendernet_jax.inverse.candidates import Fit, crop, crop_both, different, pick, ranked, surround, take
+from rendernet_jax.inverse.candidates import Fit, crop, crop_both, different, join, pick, ranked, surround, take
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.voxels import Window
 
@@ -25,9 +25,10 @@ _ROLLED, _ROLLS = 4, (-0.35, 0.35)
 _DISTANCES = (0.05, 0.4)
 _LARGE = 1.0  # extent of a window about what is large, of the frame's 2
 _KEPT = (48, 12)  # candidates that are refined by coarse and by fine silhouettes
-_MOVED = 3  # of the best poses: tried from the other distance, too
+# So many of the best poses are tried from the other distance, too, and of so many, so many turns of the object that
+# look most like it: together as many as are refined by fine silhouettes, in the same compiled program.
+_MOVED, _TWINS = 4, (2, 4)
 _STEPS = (5, 6)  # of refinement by silhouette
-_TWINS = (2, 3)  # of this many of the best poses, this many turns of the object that look most like it
 # Half the mean square of residuals beyond which a drawing by the network, or a ray-traced one, is so unlike the picture
 # that all is searched once more, so many times as thoroughly: about the largest that the true poses of plain models
 # leave. And by what, radians, the best is turned after that: tables and stools look much alike from several sides.
@@ -37,7 +38,7 @@ _LEAST_MET = 0.01  # share of the mask that an object covers in a pose that is g
 _TOLD = 5  # different candidates that are left when the network has judged them
 _CLOSE = 1.2  # times the least loss: what has more at one size is not looked at again at the next
 _CHUNK = 4  # steps of refinement between two reports, or fewer; each begins with one linearisation more
-_BEFORE_TRACING = (96, 4)  # pixels and such steps, at most, where ray tracing follows
+_JUDGED = 96  # pixels, at most, of the pictures in which candidates are judged where ray tracing follows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,9 +51,8 @@ class Settings:
     candidates: tuple[int, ...] = (3, 2)  # how many are refined at each of them; after the first, close ones alone
 
     def before_tracing(self) -> "Settings":
-        """A few steps in a small picture: where a mesh is given, what is ray traced of it does the rest better."""
-        size, steps = map(min, _BEFORE_TRACING, (self.sizes[0], self.steps[0]))
-        return dataclasses.replace(self, sizes=(size,), steps=(steps,), candidates=self.candidates[:1])
+        """No refinement through the network: where a mesh is given, what is ray traced of it does better."""
+        return dataclasses.replace(self, sizes=(min(_JUDGED, self.sizes[0]),), steps=(0,), candidates=(0,))
 
 
 def fit(params: dict, config: Config, picture, mask, grid, settings: Settings = Settings(), **given) -> Fit:
@@ -108,9 +108,9 @@ def fit_steps(
     What is compared is a window about the object, so that a small one is seen as well as any. Directions over the whole
     sphere, from near and far, are compared by silhouette, and the best different ones refined so. The best of those are
     tried from the other distance, too, and turned to where the object looks most like itself. All are judged through
-    the network, light and albedo solved for, and the best few refined with everything free. If what is drawn then is
-    still unlike the picture, as it always is in a photo of what has a texture, the same is done after a search from
-    twice as many directions, and then with the object turned about its upright axis.
+    the network, light and albedo solved for, and the best few refined with everything free, unless there is a surface.
+    If what is drawn then is still unlike the picture, as it always is in a photo of what has a texture, the same is
+    done after a search from twice as many directions, and then with the object turned about its upright axis.
 
     Args:
         params, config: a network with the heads normal and mask.
@@ -123,9 +123,9 @@ def fit_steps(
         fixed: names out of these three that stay as ``start`` gives them.
         surface: ``(pose, window, size, samples)`` -> normals in camera axes ``[size, size, 3]`` and covered fraction
             ``[size, size, 1]`` of the shape's mesh, from so many sub-samples on a pixel's side, as
-            :func:`rendernet_jax.data.references.surface_of` returns it. Refinement through the network then ends with
-            a small picture: what is ray traced of the mesh makes poses exact, tells light and albedo, and compares the
-            candidates, see :mod:`rendernet_jax.inverse.traced`.
+            :func:`rendernet_jax.data.references.surface_of` returns it. Nothing is then refined through the network:
+            what is ray traced of the mesh makes poses exact, tells light and albedo, and compares the candidates, see
+            :mod:`rendernet_jax.inverse.traced`.
 
     Yields:
         the candidates after each stage, the best first; in the end different poses, with losses that can be compared.
@@ -163,7 +163,7 @@ def fit_steps(
         if (found.losses[0] if surface is None else min(losses)) > unlike:
             *_, others = improve(more())
             found = min(found, others, key=lambda fit: fit.losses[0])
-            compared, losses = _join((compared, losses), settle(others))
+            compared, losses = join((compared, losses), settle(others))
     chosen = different(compared.pose, losses, _TOLD)
     yield Fit(*take((compared, losses), chosen), "choose")
 
@@ -188,7 +188,7 @@ def _improve(params, config, grid, drawn, window, settings: Settings, held: dict
             moved = _refine(params, config, grid, *seen, first, free, min(_CHUNK, steps - done), window)
             refined = ranked(*moved, "")
             # Losses of other sizes can't be compared: those that are being refined stand first.
-            found = _replace_first(refined, found.replace(stage="")).replace(stage=f"refine {size}")
+            found = join(refined, take(found.replace(stage=""), slice(count, None))).replace(stage=f"refine {size}")
             yield found
 
 
@@ -219,17 +219,26 @@ def search_by_silhouette(grid, mask, window: Window, starts: int, thorough: int 
     for count, size, steps in zip(_KEPT, (_COARSE, _FINE), _STEPS, strict=True):
         chosen = pick(vectors, losses, thorough * count)
         parts = [take(vectors, part) for part in np.split(chosen, thorough)]  # of one size: compiled once
-        refined = [_refine_by_silhouette(grid, mask, window, part, size, steps) for part in parts]
-        vectors, losses = _join(*refined)
+        vectors, losses = join(*(_refine_by_silhouette(grid, mask, window, part, size, steps) for part in parts))
     moved, turned = pick(vectors, losses, _MOVED), np.argsort(losses)[: _TWINS[0]]
     more = _others(grid, take(vectors, moved), take(vectors, turned))
-    return _join((vectors, losses), _refine_by_silhouette(grid, mask, window, more, _FINE, _STEPS[1]))
+    return join((vectors, losses), _refine_by_silhouette(grid, mask, window, more, _FINE, _STEPS[1]))
+
+
+def _others(grid, moved, turned) -> np.ndarray:
+    """Pose vectors ``[K, 7]``: some from the other distance, and some turned to where the object looks most alike."""
+    moved, turned = np.array(moved), np.array(turned)
+    moved[:, 6] = np.where(moved[:, 6] < np.mean(_DISTANCES), *_DISTANCES[::-1])
+    # A chair without its back is a stool from four sides: what silhouettes hardly tell apart, shades may.
+    turns = silhouette.turns(np.asarray(_opaque(grid))[0, ..., 0], _TWINS[1])
+    twins = np.repeat(turned, len(turns), axis=0)
+    twins[:, 0] += np.tile(turns, len(turned))
+    return np.concatenate([moved, twins])
 
 
 # --- compiled once for each size and number of steps ------------------------------------------------------------------
 
-_join = jax.jit(lambda *trees: jax.tree.map(lambda *xs: jnp.concatenate(xs), *trees))
-_replace_first = jax.jit(lambda new, old: jax.tree.map(lambda x, y: jnp.concatenate([x, y[len(x) :]]), new, old))
+_opaque = jax.jit(functools.partial(silhouette.opaque, side=_COARSE))
 
 
 @functools.partial(jax.jit, static_argnames=("starts", "rolls"))
@@ -271,16 +280,6 @@ def _turned(grid, mask, window, vector):
     """Pose vectors ``[K, 7]`` of the object turned about its upright axis, from a pose ``[7]``."""
     turned = jnp.tile(vector[None], (len(_TURNS), 1)).at[:, 0].add(jnp.asarray(_TURNS))
     return _refine_by_silhouette(grid, mask, window, turned, _FINE, _STEPS[1])[0]
-
-
-@jax.jit
-def _others(grid, moved, turned):
-    """Pose vectors ``[K, 7]``: some from the other distance, and some turned to where the object looks most alike."""
-    moved = moved.at[:, 6].set(jnp.where(moved[:, 6] < np.mean(_DISTANCES), *_DISTANCES[::-1]))
-    # A chair without its back is a stool from four sides: what silhouettes hardly tell apart, shades may.
-    turns = silhouette.turns(silhouette.opaque(grid, _COARSE), _TWINS[1])
-    twins = jnp.tile(turned[:, None], (1, _TWINS[1], 1)).at[..., 0].add(turns).reshape(-1, 7)
-    return jnp.concatenate([moved, twins])
 
 
 @functools.partial(jax.jit, static_argnames="config")

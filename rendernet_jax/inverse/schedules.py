@@ -12,7 +12,7 @@ from rendernet_jax.camera import Pose
 from rendernet_jax.config import Config
 from rendernet_jax.errors import InputError
 from rendernet_jax.inverse import candidates, photometric, unknowns
-from rendernet_jax.inverse.candidates import Fit, ranked, resize, take
+from rendernet_jax.inverse.candidates import Fit, join, ranked, resize, take
 from rendernet_jax.inverse.descent import descend_plainly
 from rendernet_jax.inverse.fitting import Settings, fit, judge_all, search_by_silhouette
 from rendernet_jax.inverse.unknowns import Unknowns
@@ -115,7 +115,7 @@ def fit_2018(
             jnp.broadcast_to(best.albedo, (_STARTS, *best.albedo.shape[1:])),
         )
         ends, losses = _descend(params, config, jnp.asarray(grid, jnp.float32), picture, starts)
-        joined = jax.tree.map(lambda new, old: jnp.concatenate([old, new]), (ends, losses), (best, loss))
+        joined = join((best, loss), (ends, losses))
         found = ranked(*joined, f"round {halved + 1}")
         best, loss = take((found.candidates, found.losses), slice(1))
         yield found

@@ -2,10 +2,12 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import scipy.ndimage
 
 from rendernet_jax.camera import Pose
 from rendernet_jax.inverse import least_squares, unknowns
-from rendernet_jax.voxels import Window, camera_grid
+from rendernet_jax.voxels import Window, frame_rays, over_poses, sample
 
 _GAIN = 4.0  # of occupancy: a sheet that covers a quarter of its voxels is as opaque as any other
 _MOST = 0.98  # opacity of a cell
@@ -21,7 +23,12 @@ def opaque(grid: jax.Array, side: int) -> jax.Array:
 
 def silhouette(grid: jax.Array, pose: Pose, size: int, window: Window | None = None) -> jax.Array:
     """Covered fraction ``[N, size, size]`` of opacities ``[1, X, Y, Z, 1]``, see :func:`opaque`, at N poses."""
-    cells = camera_grid(grid, pose, (size, size, size), window)[..., 0]
+    return over_poses(lambda grid, *view: _composite(grid, *frame_rays((size,) * 3, *view)), grid, pose, window)
+
+
+def _composite(grid, origin, direction):
+    """Covered fraction ``[S, S]`` of opacities ``[X, Y, Z, 1]`` along rays, see :func:`voxels.sample`."""
+    cells = sample(len(origin[0]), grid, origin, direction)[..., 0]
     return 1.0 - jnp.exp(jnp.sum(jnp.log1p(-_MOST * jnp.clip(cells, 0.0, 1.0)), axis=-1))
 
 
@@ -47,14 +54,16 @@ def place(grid: jax.Array, mask: jax.Array, starts: jax.Array, window: Window | 
     """
     size = mask.shape[0]
     wanted = _moments(mask[None], window)
-    for _ in range(2):  # once more, since perspective and the frame's edge play a part
+
+    def move(_, starts):
         found = _moments(silhouette(grid, unknowns.to_pose(starts), size, window), window)
         ratio = jnp.sqrt(wanted[0] / jnp.maximum(found[0], 1e-3))
         scale = starts[:, 3] + jnp.log(ratio)
         offset = wanted[1] - ratio[:, None] * (found[1] - starts[:, 4:6])
         moved = jnp.concatenate([starts[:, :3], scale[:, None], offset, starts[:, 6:]], axis=-1)
-        starts = unknowns.clip_pose(moved)
-    return starts
+        return unknowns.clip_pose(moved)
+
+    return jax.lax.fori_loop(0, 2, move, starts)  # once more, since perspective and the frame's edge play a part
 
 
 def compare(grid: jax.Array, mask: jax.Array, vectors: jax.Array, window: Window | None = None) -> jax.Array:
@@ -63,26 +72,30 @@ def compare(grid: jax.Array, mask: jax.Array, vectors: jax.Array, window: Window
     return jnp.mean(difference**2, axis=(1, 2))
 
 
-def turns(grid: jax.Array, count: int) -> jax.Array:
+def turns(cells: np.ndarray, count: int) -> np.ndarray:
     """Angles ``[count]``, radians, by which opacities may be turned upright and are most like what they were.
 
     The axis goes through their centroid, not through the middle of their box, in which no three legs stand evenly.
     They are multiples of 15 degrees from 30 to 330. Local maxima of the soft IoU (sum of the lesser over sum of the
     greater) come first, the greatest before others.
+
+    Args:
+        cells: ``[X, Y, Z]``.
+        count: how many.
     """
-    angles = jnp.arange(24, dtype=jnp.float32) * (jnp.pi / 12.0)
-    cells = jnp.sum(grid[0, ..., 0], axis=1)
-    x, z = ((jnp.arange(n, dtype=jnp.float32) + 0.5) / n - 0.5 for n in cells.shape)
-    total = jnp.maximum(jnp.sum(cells), 1e-6)
-    x, z = jnp.sum(cells * x[:, None]) / total, jnp.sum(cells * z[None]) / total
-    sine, cosine = jnp.sin(angles), jnp.cos(angles)
-    centred = -2.0 * jnp.stack([cosine * x - sine * z, jnp.zeros_like(sine), sine * x + cosine * z], axis=-1)
-    pose = Pose(azimuth=angles, scale=2.0, translation=centred)  # the cube fills the frame
-    turned = camera_grid(grid, pose, grid.shape[1:4])
-    lesser, greater = (jnp.sum(f(turned, turned[:1]), axis=(1, 2, 3, 4)) for f in (jnp.minimum, jnp.maximum))
-    overlap = lesser / greater
-    peak = (overlap >= jnp.roll(overlap, 1)) & (overlap >= jnp.roll(overlap, -1))
-    order = jnp.argsort(-jnp.where(peak, 1.0 + overlap, overlap)[2:-1], stable=True)
+    cells = np.asarray(cells)
+    angles = np.arange(24) * (np.pi / 12.0)
+    centroid = np.asarray(scipy.ndimage.center_of_mass(cells + 1e-9))
+
+    def overlap(angle):
+        cos, sin = np.cos(angle), np.sin(angle)
+        back = np.array([[cos, 0.0, -sin], [0.0, 1.0, 0.0], [sin, 0.0, cos]])
+        turned = scipy.ndimage.affine_transform(cells, back, centroid - back @ centroid, order=1)
+        return np.minimum(turned, cells).sum() / max(np.maximum(turned, cells).sum(), 1e-6)
+
+    alike = np.array([overlap(angle) for angle in angles])
+    peak = (alike >= np.roll(alike, 1)) & (alike >= np.roll(alike, -1))
+    order = np.argsort(-np.where(peak, 1.0 + alike, alike)[2:-1], kind="stable")
     return angles[2:-1][order[:count]]
 
 
@@ -91,14 +104,24 @@ def refine(
 ):
     """Move one pose vector ``[7]`` until its silhouette is the mask's ``[S, S]``: (vector, half mean square)."""
 
-    def residuals(vector):
-        return (silhouette(grid, unknowns.to_pose(vector), mask.shape[0], window)[0] - mask).reshape(-1)
+    def look(vector):
+        covered, derivatives = linearise(grid, vector, mask.shape[0], window)
+        return (covered - mask).reshape(-1), derivatives.reshape(len(vector), -1)
 
-    def linearise(vector):
-        value, push = jax.linearize(residuals, vector)
-        return value, jax.vmap(push)(jnp.eye(len(vector)))
+    return least_squares.minimise(look, start, steps, unknowns.clip_pose, free)
 
-    return least_squares.minimise(linearise, start, steps, unknowns.clip_pose, free)
+
+def linearise(
+    grid: jax.Array, vector: jax.Array, size: int, window: Window | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """:func:`silhouette` ``[size, size]`` at a pose vector ``[7]``, and its derivatives ``[7, size, size]``."""
+    window = Window() if window is None else window
+    rays, push = jax.linearize(lambda vector: frame_rays((size,) * 3, unknowns.to_pose(vector), window), vector)
+    moved = jax.vmap(push)(jnp.eye(len(vector)))
+    # What covers a pixel depends on its own ray alone: the derivatives of the sum by all rays are those of the pixels.
+    covered, pull = jax.vjp(lambda rays: _composite(grid[0], *rays), rays)
+    (slopes,) = pull(jnp.ones_like(covered))
+    return covered, sum(jax.tree.leaves(jax.tree.map(lambda slope, by: slope[None] * by, slopes, moved)))
 
 
 def _moments(mask, window):

@@ -11,7 +11,7 @@ from rendernet_jax import shape_prior
 from rendernet_jax.camera import Pose
 from rendernet_jax.config import Config
 from rendernet_jax.inverse import candidates, photometric, textured, unknowns
-from rendernet_jax.inverse.candidates import Fit, ranked, resize, take
+from rendernet_jax.inverse.candidates import Fit, join, ranked, resize, take
 from rendernet_jax.inverse.descent import descend_plainly
 from rendernet_jax.inverse.unknowns import Unknowns
 from rendernet_jax.shape_prior import PriorConfig
@@ -74,7 +74,7 @@ def fit_textured_2018(
         draw = lambda x, wide: x + 0.5**halved * wide * rng.uniform(-1.0, 1.0, (_STARTS, x.shape[1]))  # noqa: B023, E731
         starts = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), jax.tree.map(draw, best, ranges))
         ends, losses = _descend(params, config, *prior, *drawn, unknowns.clip(starts), steps)
-        joined = jax.tree.map(lambda new, old: jnp.concatenate([old, new]), (ends, losses), (best, loss))
+        joined = join((best, loss), (ends, losses))
         found = ranked(*joined, f"round {halved + 1}")
         best, loss = take((found.candidates, found.losses), slice(1))
     return found
