@@ -35,7 +35,7 @@ _STEPS = (5, 6)  # of refinement by silhouette
 _UNLIKE_DRAWN, _UNLIKE_TRACED, _AGAIN = 6e-4, 4e-4, 2
 _TURNS = tuple(math.radians(turn) for turn in (60, 90, 120, 180, 240, 270, 300))
 _LEAST_MET = 0.01  # share of the mask that an object covers in a pose that is given: from none no way leads to it
-_TOLD = 5  # different candidates that are left when the network has judged them
+_TOLD, _TRACED = 5, 12  # different candidates that are left when the network has judged them, and to be ray traced
 _CLOSE = 1.2  # times the least loss: what has more at one size is not looked at again at the next
 _CHUNK = 4  # steps of refinement between two reports, or fewer; each begins with one linearisation more
 _JUDGED = 96  # pixels, at most, of the pictures in which candidates are judged where ray tracing follows
@@ -143,9 +143,13 @@ def fit_steps(
     grid = jnp.asarray(grid, jnp.float32)
     free = Unknowns(*(jnp.float32(name not in fixed) for name in ("pose", "light", "albedo")))
     window = surround(mask)
-    settings = settings if surface is None else settings.before_tracing()
+    told = _TOLD
+    if surface is not None:
+        settings, told = settings.before_tracing(), _TRACED
     drawn = [crop_both(picture, mask, window, size) for size in settings.sizes]
-    improve = functools.partial(_improve, params, config, grid, drawn, window, settings, candidates.given(start), free)
+    improve = functools.partial(
+        _improve, params, config, grid, drawn, window, settings, told, candidates.given(start), free
+    )
     for found in improve(_first_poses(grid, mask, window, settings, start, fixed)):
         yield found
     if surface is not None:
@@ -174,10 +178,10 @@ def count_reports(settings: Settings, traced: bool = False) -> int:
     return 3 + sum(-(-steps // _CHUNK) for steps in settings.steps)
 
 
-def _improve(params, config, grid, drawn, window, settings: Settings, held: dict, free, poses) -> Iterator[Fit]:
-    """The best of pose vectors ``[K, 7]``, judged by the first picture and mask of those drawn, refined by each."""
+def _improve(params, config, grid, drawn, window, settings: Settings, told, held, free, poses) -> Iterator[Fit]:
+    """``told`` of the pose vectors ``[K, 7]``, judged by the first picture and mask of those drawn, refined by each."""
     found, losses = judge_all(params, config, grid, *drawn[0], poses, held, window)
-    chosen = pick(found.pose, losses, _TOLD)
+    chosen = pick(found.pose, losses, told)
     found = Fit(*take((found, losses), chosen), "judge")
     yield found
     for size, seen, steps, count in zip(settings.sizes, drawn, settings.steps, settings.candidates, strict=True):

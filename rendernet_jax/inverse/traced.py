@@ -20,8 +20,9 @@ _LIT, _USED = 256, (64, 128)
 _STARTS = 8  # directions that it is refined from
 _MARGIN = 1.25  # of the window about the object, its width
 # Pictures in which poses move, coarse to fine: pixels on a side at most, about, and drawings compared. Edges of parts
-# that are thinner than a pixel's share of the error are met from further away in coarse ones.
-_SIZES, _TRIALS = (32, 160), (10, 6)
+# that are thinner than a pixel's share of the error are met from further away in coarse ones. A few steps in them tell
+# which candidates are hopeless.
+_SIZES, _TRIALS = (32, 32, 160), (5, 8, 6)
 _PIXELS = 2.0  # by how much, about, things move on a side for central differences: by less, and sampling drowns them;
 _SAMPLES = 2  # on a pixel's side in them, which take most of the time
 _LEAST_GAIN = 1e-3  # share of the loss, by less than which poses are not moved further
