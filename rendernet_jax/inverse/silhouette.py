@@ -84,13 +84,15 @@ def turns(cells: np.ndarray, count: int) -> np.ndarray:
         count: how many.
     """
     cells = np.asarray(cells)
-    angles = np.arange(24) * (np.pi / 12.0)
-    centroid = np.asarray(scipy.ndimage.center_of_mass(cells + 1e-9))
+    angles = np.arange(24, dtype=np.float32) * np.float32(np.pi / 12.0)
+    centroid = np.asarray(scipy.ndimage.center_of_mass(cells + 1e-9))  # of nothing, too
 
     def overlap(angle):
         cos, sin = np.cos(angle), np.sin(angle)
         back = np.array([[cos, 0.0, -sin], [0.0, 1.0, 0.0], [sin, 0.0, cos]])
-        turned = scipy.ndimage.affine_transform(cells, back, centroid - back @ centroid, order=1)
+        # Not "constant", which drops a border cell that rounding moves out of the grid.
+        offset = centroid - back @ centroid
+        turned = scipy.ndimage.affine_transform(cells, back, offset, order=1, mode="grid-constant")
         return np.minimum(turned, cells).sum() / max(np.maximum(turned, cells).sum(), 1e-6)
 
     alike = np.array([overlap(angle) for angle in angles])
